@@ -1,0 +1,97 @@
+# What the scripts beside this file share; they set `root` to the checkout and source it.
+# Bash 3.2 is enough (macOS).
+
+jar=$root/jobs/target/sparkvision.jar
+assembled_home=$root/target/spark-home
+main_class=sparkvision.jobs.Sparkvision
+
+note() { printf '%s\n' "$*" >&2; }
+
+# fail CODE SENTENCE
+fail() {
+  local code=$1
+  shift
+  note "$*"
+  exit "$code"
+}
+
+require() {
+  command -v "$1" > /dev/null || fail 3 "Cannot $2: $1 is not on the PATH ($3)"
+}
+
+# Where the Java is that runs everything.
+java_command() {
+  if [[ -n ${JAVA_HOME:-} ]]; then
+    printf '%s\n' "$JAVA_HOME/bin/java"
+  else
+    printf 'java\n'
+  fi
+}
+
+# Runs Maven in the checkout. MAVEN_ARGS is Maven 3.9's own variable; older ones get it here.
+maven() {
+  local args=()
+  # shellcheck disable=SC2206 # words on purpose
+  args=(${MAVEN_ARGS:-})
+  (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
+}
+
+outdated() {
+  [[ -f $jar && -f $assembled_home/complete ]] || return 0
+  local newer
+  newer=$(cd "$root" && find pom.xml NOTICE LICENSE ./*/pom.xml ./*/src/main conf -newer "$jar" -print 2> /dev/null | head -n 1 || true)
+  [[ -n $newer ]]
+}
+
+# Builds the jar and the Spark home when a source, pom or conf file is newer.
+build() {
+  outdated || return 0
+  require mvn "build sparkvision" "install Maven 3.8 or newer"
+  mkdir -p "$root/target"
+  (
+    # Two scripts at once: the second waits and finds the work done.
+    if command -v flock > /dev/null; then flock 9; fi
+    outdated || exit 0
+    note "building ${jar#"$root"/} (log: target/build.log; the first build downloads about 700 MB)"
+    local started=$SECONDS
+    touch "$root/target/build.started"
+    if ! maven -Dmaven.test.skip=true package > "$root/target/build.log" 2>&1; then
+      grep -E '^\[(ERROR|FATAL)\]' "$root/target/build.log" | head -n 40 >&2 || tail -n 40 "$root/target/build.log" >&2
+      fail 1 "Cannot build sparkvision: Maven failed (the whole log is in target/build.log)"
+    fi
+    # Sources edited while it was building are newer than its start.
+    touch -r "$root/target/build.started" "$jar"
+    note "built $(($(wc -c < "$jar") / 1000000)) MB in $((SECONDS - started)) s"
+  ) 9> "$root/target/build.lock"
+}
+
+# The machine's memory in MB: what is installed, or what the container is allowed.
+machine_memory() {
+  local bytes limit
+  if [[ -r /proc/meminfo ]]; then
+    bytes=$(awk '/^MemTotal:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)
+    for limit in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+      if [[ -r $limit ]]; then
+        limit=$(cat "$limit")
+        if [[ $limit =~ ^[0-9]+$ ]] && ((limit < bytes)); then bytes=$limit; fi
+        break
+      fi
+    done
+  else
+    bytes=$(sysctl -n hw.memsize)
+  fi
+  printf '%d\n' $((bytes / 1048576))
+}
+
+machine_cores() {
+  # nproc heeds affinity and, not wanted here, OMP_NUM_THREADS.
+  if command -v nproc > /dev/null; then env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; else getconf _NPROCESSORS_ONLN; fi
+}
+
+# clamp VALUE LOW HIGH
+clamp() {
+  local value=$1
+  if ((value < $2)); then value=$2; fi
+  if ((value > $3)); then value=$3; fi
+  printf '%d\n' "$value"
+}
