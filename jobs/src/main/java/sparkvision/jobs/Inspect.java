@@ -44,7 +44,9 @@ final class Inspect implements Callable<Integer> {
     if (json) {
       System.out.println(found);
     } else {
-      found.fields().forEachRemaining(f -> System.out.printf("%-20s %s%n", f.getKey(), text(f.getValue())));
+      found
+          .fields()
+          .forEachRemaining(f -> System.out.printf("%-20s %s%n", f.getKey(), text(f.getValue())));
     }
     return 0;
   }
@@ -53,7 +55,7 @@ final class Inspect implements Callable<Integer> {
     Configuration hadoop = new Configuration();
     Path path = new Path(directory);
     FileSystem files = path.getFileSystem(hadoop);
-    if (files.exists(new Path(path, ShardManifest.FILE))) {
+    if (files.exists(new Path(path, ShardManifest.NAME))) {
       return shards(directory, hadoop);
     }
     if (files.exists(new Path(path, "checkpoints"))) {
@@ -70,7 +72,7 @@ final class Inspect implements Callable<Integer> {
             ? String.format(
                 "Cannot inspect %s: it is no shard set, run, checkpoint or report (it has none of %s,"
                     + " checkpoints, %s, report.json)",
-                directory, ShardManifest.FILE, Checkpoint.MANIFEST)
+                directory, ShardManifest.NAME, Checkpoint.MANIFEST)
             : String.format("Cannot inspect %s: there is no such directory", directory));
   }
 

@@ -67,9 +67,7 @@ public final class Sparkvision {
           System.err.println(sentence(exception));
           return exit(exception).code();
         });
-    return arguments.length == 0
-        ? commandLine.execute("--help")
-        : commandLine.execute(arguments);
+    return arguments.length == 0 ? commandLine.execute("--help") : commandLine.execute(arguments);
   }
 
   private static Exit exit(Exception exception) {
