@@ -65,6 +65,7 @@ public final class BatchLoader implements AutoCloseable {
   private long nextStep;
   private RuntimeException failure;
   private boolean closed;
+  private int blocksRead;
 
   /**
    * Starts reading at once.
@@ -177,6 +178,15 @@ public final class BatchLoader implements AutoCloseable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  synchronized int blocksRead() {
+    return blocksRead;
+  }
+
+  /** Batches that are made and wait to be taken. */
+  long ready() {
+    return started.stream().filter(Future::isDone).count();
   }
 
   private void startMore() {
@@ -293,6 +303,9 @@ public final class BatchLoader implements AutoCloseable {
         throw new InterruptedException();
       }
       List<Sample> rows = shards.read(block.getKey());
+      synchronized (this) {
+        blocksRead++;
+      }
       for (int index : block.getValue()) {
         samples.put(index, rows.get(index - order.start(block.getKey())));
       }
