@@ -33,7 +33,7 @@ maven() {
   local args=()
   # shellcheck disable=SC2206 # words on purpose
   args=(${MAVEN_ARGS:-})
-  (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
+  (cd "$root" && mvn -B -ntp "${args[@]+"${args[@]}"}" "$@")
 }
 
 outdated() {
@@ -94,4 +94,31 @@ clamp() {
   if ((value < $2)); then value=$2; fi
   if ((value > $3)); then value=$3; fi
   printf '%d\n' "$value"
+}
+
+# --- Memory of this machine, shared out ------------------------------------------------------------------------
+# A process lives on its Java heap (records, batches, Spark), on tensors outside the heap (JavaCPP's maxbytes), and on
+# what neither counts: code, stacks, Netty, tables of the native libraries. JavaCPP stops a process whose resident
+# memory passes maxphysicalbytes, so that one has to hold all three. JavaCPP's defaults (tensors = heap, all = 4 x heap)
+# fit no cluster: the container is killed long before.
+uncounted=768
+
+# Left for jobs in MB: not the system, nor HDFS and the Spark daemons of scripts/local-cluster (about 1.5 GB).
+available_memory() {
+  clamp $(($(machine_memory) - 2560)) 2560 1048576
+}
+
+# The driver of a job with executors on this machine.
+driver_share() {
+  clamp $(($(available_memory) / 4)) 1024 3072
+}
+
+# executor_share EXECUTORS: one executor of this machine.
+executor_share() {
+  clamp $((($(available_memory) - $(driver_share)) / $1)) 1536 8192
+}
+
+# heap_of SHARE: 2/5 of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
+heap_of() {
+  clamp $(($1 * 2 / 5)) 512 8192
 }
