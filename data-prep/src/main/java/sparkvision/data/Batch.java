@@ -1,0 +1,13 @@
+package sparkvision.data;
+
+import java.util.List;
+
+/**
+ * One rank's part of a global batch, ready for a graph.
+ *
+ * @param step global step
+ * @param ids sample ids in batch order
+ * @param images normalised pixels, (B, C, H, W)
+ * @param labels class indices, (B)
+ */
+public record Batch(long step, List<String> ids, float[] images, long[] labels) {}

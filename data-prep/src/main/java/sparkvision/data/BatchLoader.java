@@ -1,0 +1,302 @@
+package sparkvision.data;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * The batches of one rank in order, decoded and augmented in background threads while the network
+ * trains. What it yields depends on order, seed and slice only, not on threads or timing.
+ *
+ * <p>One thread reads the blocks of a window, each once, and keeps this rank's samples of it; it
+ * runs at most one window ahead of the batch that {@link #next} will return. The other threads make
+ * one batch each.
+ */
+public final class BatchLoader implements AutoCloseable {
+
+  /**
+   * Which batches. The global batch of step s is {@code order[p * ranks * batchSize ...)} with p =
+   * s mod stepsPerEpoch, in epoch s / stepsPerEpoch; rank r has its r-th part.
+   *
+   * @param batchSize samples of one rank in one step
+   * @param firstStep global step of the first batch
+   * @param endStep global step after the last batch
+   */
+  public record Slice(
+      int batchSize, int rank, int ranks, long firstStep, long endStep, int stepsPerEpoch) {
+
+    public Slice {
+      if (batchSize < 1 || rank < 0 || rank >= ranks || firstStep < 0 || stepsPerEpoch < 1) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Invalid slice: rank %d of %d, batch-size %d, from step %d, %d steps an epoch",
+                rank, ranks, batchSize, firstStep, stepsPerEpoch));
+      }
+    }
+  }
+
+  private static final long CLOSE_SECONDS = 30;
+
+  private final ShardSet shards;
+  private final SampleOrder order;
+  private final ImageTransform transform;
+  private final long seed;
+  private final Slice slice;
+  private final int ahead;
+  private final Thread reader;
+  private final ExecutorService workers;
+
+  // Used by the thread that calls next() alone.
+  private final ArrayDeque<Future<Batch>> started = new ArrayDeque<>();
+  private long startedUpTo;
+
+  // Guarded by this. A window's ordinal is epoch * windows an epoch + its number in the epoch.
+  private final TreeMap<Long, Map<Integer, Sample>> windows = new TreeMap<>();
+  private final LinkedHashMap<Integer, SampleOrder.Plan> plans = new LinkedHashMap<>();
+  private long nextStep;
+  private RuntimeException failure;
+  private boolean closed;
+
+  /**
+   * Starts reading at once.
+   *
+   * @param threads that decode, at least 1
+   * @param prefetch batches to keep ready, at least 1
+   */
+  public BatchLoader(
+      ShardSet shards,
+      SampleOrder order,
+      ImageTransform transform,
+      long seed,
+      Slice slice,
+      int threads,
+      int prefetch) {
+    if (threads < 1 || prefetch < 1) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid loader: threads %d, prefetch %d (both must be >= 1)", threads, prefetch));
+    }
+    long used = (long) slice.stepsPerEpoch() * slice.ranks() * slice.batchSize();
+    if (used > order.samples()) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid slice: %d steps of %d x %d samples need %d, the set has %d",
+              slice.stepsPerEpoch(), slice.ranks(), slice.batchSize(), used, order.samples()));
+    }
+    this.shards = shards;
+    this.order = order;
+    this.transform = transform;
+    this.seed = seed;
+    this.slice = slice;
+    this.ahead = Math.max(threads, prefetch);
+    this.startedUpTo = slice.firstStep();
+    this.nextStep = slice.firstStep();
+    String name = "batch-loader-" + slice.rank();
+    this.workers = Executors.newFixedThreadPool(threads, task -> daemon(task, name + "-decode"));
+    this.reader = daemon(this::readWindows, name + "-read");
+    reader.start();
+    startMore();
+  }
+
+  private static Thread daemon(Runnable task, String name) {
+    Thread thread = new Thread(task, name);
+    thread.setDaemon(true);
+    return thread;
+  }
+
+  /**
+   * The batch of the next step; waits for it.
+   *
+   * @throws IllegalStateException past the end, or after {@link #close}
+   * @throws DataException if a shard or a picture of it is bad; every later call throws it again
+   */
+  public Batch next() {
+    synchronized (this) {
+      if (closed) {
+        throw new IllegalStateException("Cannot load a batch: the loader is closed");
+      }
+      if (failure != null) {
+        throw failure;
+      }
+      if (nextStep >= slice.endStep()) {
+        throw new IllegalStateException("Cannot load step " + nextStep + ": it is past the end");
+      }
+    }
+    Batch batch;
+    try {
+      batch = started.remove().get();
+    } catch (ExecutionException e) {
+      RuntimeException cause =
+          e.getCause() instanceof RuntimeException known
+              ? known
+              : new IllegalStateException("Cannot load a batch: " + e.getCause(), e.getCause());
+      synchronized (this) {
+        failure = cause;
+        notifyAll();
+      }
+      throw cause;
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("Cannot load a batch: interrupted", e);
+    }
+    synchronized (this) {
+      nextStep++;
+      if (nextStep < slice.endStep()) {
+        windows.headMap(window(nextStep, 0)).clear();
+        plans.keySet().removeIf(epoch -> epoch < epoch(nextStep));
+      }
+      notifyAll();
+    }
+    startMore();
+    return batch;
+  }
+
+  /** Stops the threads and waits for them. */
+  @Override
+  public void close() {
+    synchronized (this) {
+      closed = true;
+      notifyAll();
+    }
+    workers.shutdownNow();
+    reader.interrupt();
+    try {
+      reader.join(TimeUnit.SECONDS.toMillis(CLOSE_SECONDS));
+      if (!workers.awaitTermination(CLOSE_SECONDS, TimeUnit.SECONDS)) {
+        throw new IllegalStateException("Cannot close the loader: its threads do not stop");
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void startMore() {
+    while (started.size() < ahead && startedUpTo < slice.endStep()) {
+      long step = startedUpTo++;
+      started.add(workers.submit(() -> batch(step)));
+    }
+  }
+
+  // Decoding
+
+  private Batch batch(long step) throws InterruptedException {
+    int batchSize = slice.batchSize();
+    List<String> ids = new ArrayList<>(batchSize);
+    float[] images = new float[batchSize * transform.size()];
+    long[] labels = new long[batchSize];
+    int epoch = epoch(step);
+    SampleOrder.Plan plan = plan(epoch);
+    for (int i = 0; i < batchSize; i++) {
+      Sample sample = sample(window(step, i), plan.order()[position(step, i)]);
+      ids.add(sample.id());
+      labels[i] = sample.label();
+      transform.train(sample, seed, epoch, images, i * transform.size());
+    }
+    return new Batch(step, ids, images, labels);
+  }
+
+  private synchronized Sample sample(long window, int index) throws InterruptedException {
+    while (!windows.containsKey(window)) {
+      if (failure != null) {
+        throw failure;
+      }
+      if (closed) {
+        throw new IllegalStateException("Cannot load a batch: the loader is closed");
+      }
+      wait();
+    }
+    return windows.get(window).get(index);
+  }
+
+  private int epoch(long step) {
+    return Math.toIntExact(step / slice.stepsPerEpoch());
+  }
+
+  /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
+  private int position(long step, int i) {
+    long batch = step % slice.stepsPerEpoch() * slice.ranks() + slice.rank();
+    return Math.toIntExact(batch * slice.batchSize() + i);
+  }
+
+  private long window(long step, int i) {
+    int epoch = epoch(step);
+    return (long) epoch * order.windows() + plan(epoch).windowOf(position(step, i));
+  }
+
+  private synchronized SampleOrder.Plan plan(int epoch) {
+    return plans.computeIfAbsent(epoch, order::plan);
+  }
+
+  // Reading
+
+  private void readWindows() {
+    try {
+      long step = slice.firstStep();
+      while (step < slice.endStep()) {
+        // All of an epoch's samples that this rank will need, by window.
+        int epoch = epoch(step);
+        SampleOrder.Plan plan = plan(epoch);
+        Map<Long, List<Integer>> needed = new TreeMap<>();
+        for (; step < slice.endStep() && epoch(step) == epoch; step++) {
+          for (int i = 0; i < slice.batchSize(); i++) {
+            needed
+                .computeIfAbsent(window(step, i), window -> new ArrayList<>())
+                .add(plan.order()[position(step, i)]);
+          }
+        }
+        for (Map.Entry<Long, List<Integer>> window : needed.entrySet()) {
+          awaitTurn();
+          Map<Integer, Sample> samples = read(window.getValue());
+          synchronized (this) {
+            windows.put(window.getKey(), samples);
+            notifyAll();
+          }
+        }
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt(); // closed
+    } catch (RuntimeException | Error e) {
+      synchronized (this) {
+        failure =
+            e instanceof RuntimeException known
+                ? known
+                : new IllegalStateException("Cannot read shards: " + e, e);
+        notifyAll();
+      }
+    }
+  }
+
+  /** Waits until nothing is in memory beyond what the next batch needs. */
+  private synchronized void awaitTurn() throws InterruptedException {
+    while (!windows.tailMap(window(nextStep, slice.batchSize() - 1), false).isEmpty()) {
+      wait();
+    }
+  }
+
+  private Map<Integer, Sample> read(List<Integer> indices) throws InterruptedException {
+    Map<Integer, List<Integer>> byBlock = new TreeMap<>();
+    for (int index : indices) {
+      byBlock.computeIfAbsent(order.blockOf(index), block -> new ArrayList<>()).add(index);
+    }
+    Map<Integer, Sample> samples = new HashMap<>();
+    for (Map.Entry<Integer, List<Integer>> block : byBlock.entrySet()) {
+      if (Thread.interrupted()) {
+        throw new InterruptedException();
+      }
+      List<Sample> rows = shards.read(block.getKey());
+      for (int index : block.getValue()) {
+        samples.put(index, rows.get(index - order.start(block.getKey())));
+      }
+    }
+    return samples;
+  }
+}

@@ -1,0 +1,278 @@
+package sparkvision.data;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.zip.CRC32C;
+import org.apache.parquet.ParquetReadOptions;
+import org.apache.parquet.column.ParquetProperties;
+import org.apache.parquet.column.page.PageReadStore;
+import org.apache.parquet.example.data.Group;
+import org.apache.parquet.example.data.simple.SimpleGroup;
+import org.apache.parquet.example.data.simple.convert.GroupRecordConverter;
+import org.apache.parquet.hadoop.ParquetFileReader;
+import org.apache.parquet.hadoop.ParquetFileWriter;
+import org.apache.parquet.hadoop.ParquetWriter;
+import org.apache.parquet.hadoop.example.ExampleParquetWriter;
+import org.apache.parquet.io.ColumnIOFactory;
+import org.apache.parquet.io.DelegatingSeekableInputStream;
+import org.apache.parquet.io.InputFile;
+import org.apache.parquet.io.OutputFile;
+import org.apache.parquet.io.PositionOutputStream;
+import org.apache.parquet.io.RecordReader;
+import org.apache.parquet.io.SeekableInputStream;
+import org.apache.parquet.io.api.Binary;
+import org.apache.parquet.schema.LogicalTypeAnnotation;
+import org.apache.parquet.schema.MessageType;
+import org.apache.parquet.schema.PrimitiveType.PrimitiveTypeName;
+import org.apache.parquet.schema.Types;
+
+/**
+ * A Parquet file whose row groups hold exactly the samples they are told to, with a checksum each.
+ *
+ * <p>Parquet 1.13 ends row groups by size only. So a block is written in memory as a file of one
+ * row group, which is then appended to the real file byte by byte.
+ */
+final class ParquetBlocks implements AutoCloseable {
+
+  static final MessageType SCHEMA =
+      Types.buildMessage()
+          .required(PrimitiveTypeName.BINARY)
+          .as(LogicalTypeAnnotation.stringType())
+          .named("id")
+          .required(PrimitiveTypeName.INT32)
+          .named("label")
+          .required(PrimitiveTypeName.INT32)
+          .named("width")
+          .required(PrimitiveTypeName.INT32)
+          .named("height")
+          .required(PrimitiveTypeName.BINARY)
+          .named("image")
+          .named("sample");
+
+  private final SummedStream stream;
+  private final ParquetFileWriter writer;
+  private final List<ShardManifest.Block> blocks = new ArrayList<>();
+
+  /** Writes to {@code out}, which {@link #close} closes. */
+  ParquetBlocks(OutputStream out) throws IOException {
+    stream = new SummedStream(out);
+    writer =
+        new ParquetFileWriter(
+            new StreamOutput(stream),
+            SCHEMA,
+            ParquetFileWriter.Mode.CREATE,
+            ParquetWriter.DEFAULT_BLOCK_SIZE,
+            0,
+            ParquetProperties.DEFAULT_COLUMN_INDEX_TRUNCATE_LENGTH,
+            ParquetProperties.DEFAULT_STATISTICS_TRUNCATE_LENGTH,
+            ParquetProperties.DEFAULT_PAGE_WRITE_CHECKSUM_ENABLED);
+    writer.start();
+  }
+
+  /** Writes one row group; its encoded images together stay under 1 GiB. */
+  void append(List<Sample> samples) throws IOException {
+    ByteArrayOutputStream file = new ByteArrayOutputStream();
+    try (ParquetWriter<Group> rows =
+        ExampleParquetWriter.builder(new StreamOutput(new SummedStream(file)))
+            .withType(SCHEMA)
+            .withRowGroupSize(1L << 40)
+            .withDictionaryEncoding("id", false)
+            .withDictionaryEncoding("image", false)
+            .build()) {
+      for (Sample sample : samples) {
+        SimpleGroup row = new SimpleGroup(SCHEMA);
+        row.add("id", sample.id());
+        row.add("label", sample.label());
+        row.add("width", sample.width());
+        row.add("height", sample.height());
+        row.add("image", Binary.fromConstantByteArray(sample.image()));
+        rows.write(row);
+      }
+    }
+    long offset = stream.getPos();
+    stream.block.reset();
+    byte[] bytes = file.toByteArray();
+    writer.appendFile(new MemoryInput(bytes.length, 0, bytes));
+    blocks.add(
+        new ShardManifest.Block(
+            samples.size(), offset, stream.getPos() - offset, hex(stream.block)));
+  }
+
+  /** Writes the footer and describes the file. */
+  ShardManifest.ShardFile finish(String name) throws IOException {
+    stream.block.reset();
+    writer.end(Map.of("sparkvision.shard-version", Integer.toString(ShardManifest.VERSION)));
+    return new ShardManifest.ShardFile(
+        name, stream.getPos(), hex(stream.file), List.copyOf(blocks), hex(stream.block));
+  }
+
+  @Override
+  public void close() throws IOException {
+    stream.close();
+  }
+
+  /** Parses one row group of a file of which only this row group and the footer are at hand. */
+  static List<Sample> parse(long fileLength, ShardManifest.Block block, byte[] bytes, byte[] footer)
+      throws IOException {
+    InputFile file = new MemoryInput(fileLength, block.offset(), bytes, footer);
+    ParquetReadOptions options =
+        ParquetReadOptions.builder()
+            .withRange(block.offset(), block.offset() + block.length())
+            .build();
+    try (ParquetFileReader reader = ParquetFileReader.open(file, options)) {
+      PageReadStore pages = reader.readNextRowGroup();
+      if (pages == null || pages.getRowCount() != block.samples()) {
+        throw new IOException("the footer does not know its " + block.samples() + " rows");
+      }
+      RecordReader<Group> rows =
+          new ColumnIOFactory()
+              .getColumnIO(SCHEMA)
+              .getRecordReader(pages, new GroupRecordConverter(SCHEMA));
+      List<Sample> samples = new ArrayList<>(block.samples());
+      for (int i = 0; i < block.samples(); i++) {
+        Group row = rows.read();
+        samples.add(
+            new Sample(
+                row.getString("id", 0),
+                row.getInteger("label", 0),
+                row.getInteger("width", 0),
+                row.getInteger("height", 0),
+                row.getBinary("image", 0).getBytes()));
+      }
+      return samples;
+    }
+  }
+
+  private static String hex(CRC32C crc) {
+    return Storage.hex((int) crc.getValue());
+  }
+
+  /** Counts and sums what passes: from the start, and from the last reset of {@link #block}. */
+  private static final class SummedStream extends PositionOutputStream {
+    final CRC32C file = new CRC32C();
+    final CRC32C block = new CRC32C();
+    private final OutputStream out;
+    private long position;
+
+    SummedStream(OutputStream out) {
+      this.out = out;
+    }
+
+    @Override
+    public long getPos() {
+      return position;
+    }
+
+    @Override
+    public void write(int value) throws IOException {
+      write(new byte[] {(byte) value}, 0, 1);
+    }
+
+    @Override
+    public void write(byte[] bytes, int offset, int length) throws IOException {
+      out.write(bytes, offset, length);
+      file.update(bytes, offset, length);
+      block.update(bytes, offset, length);
+      position += length;
+    }
+
+    @Override
+    public void flush() throws IOException {
+      out.flush();
+    }
+
+    @Override
+    public void close() throws IOException {
+      out.close();
+    }
+  }
+
+  private record StreamOutput(SummedStream stream) implements OutputFile {
+    @Override
+    public PositionOutputStream create(long blockSizeHint) {
+      return stream;
+    }
+
+    @Override
+    public PositionOutputStream createOrOverwrite(long blockSizeHint) {
+      return stream;
+    }
+
+    @Override
+    public boolean supportsBlockSize() {
+      return false;
+    }
+
+    @Override
+    public long defaultBlockSize() {
+      return 0;
+    }
+  }
+
+  /** A file of which a middle part and the end are in memory. */
+  private record MemoryInput(long length, long offset, byte[] middle, byte[] end)
+      implements InputFile {
+
+    MemoryInput(long length, long offset, byte[] middle) {
+      this(length, offset, middle, new byte[0]);
+    }
+
+    @Override
+    public long getLength() {
+      return length;
+    }
+
+    @Override
+    public SeekableInputStream newStream() {
+      MemoryStream stream = new MemoryStream(this);
+      return new DelegatingSeekableInputStream(stream) {
+        @Override
+        public long getPos() {
+          return stream.position;
+        }
+
+        @Override
+        public void seek(long position) {
+          stream.position = position;
+        }
+      };
+    }
+  }
+
+  private static final class MemoryStream extends InputStream {
+    private final MemoryInput file;
+    private long position;
+
+    MemoryStream(MemoryInput file) {
+      this.file = file;
+    }
+
+    @Override
+    public int read() throws IOException {
+      byte[] one = new byte[1];
+      return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
+    }
+
+    @Override
+    public int read(byte[] target, int offset, int length) throws IOException {
+      if (position >= file.length) {
+        return -1;
+      }
+      long endStart = file.length - file.end.length;
+      byte[] part = position >= endStart ? file.end : file.middle;
+      long at = position - (position >= endStart ? endStart : file.offset);
+      if (at < 0 || at >= part.length) {
+        throw new IOException("byte " + position + " belongs to another block");
+      }
+      int count = (int) Math.min(length, part.length - at);
+      System.arraycopy(part, (int) at, target, offset, count);
+      position += count;
+      return count;
+    }
+  }
+}

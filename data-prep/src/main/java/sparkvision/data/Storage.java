@@ -1,0 +1,67 @@
+package sparkvision.data;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.zip.CRC32C;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.LocalFileSystem;
+import org.apache.hadoop.fs.Path;
+
+/** What this package asks of Hadoop file systems, the same for local paths, HDFS and S3A. */
+final class Storage {
+
+  private Storage() {}
+
+  /**
+   * The file system of a path. A local one comes without Hadoop's own {@code .crc} side files: our
+   * checksums are in the manifest, and a mismatch must be reported by us.
+   */
+  static FileSystem of(Path path, Configuration hadoop) throws IOException {
+    FileSystem files = path.getFileSystem(hadoop);
+    return files instanceof LocalFileSystem local ? local.getRawFileSystem() : files;
+  }
+
+  /** The entries of a directory by name, hidden ones (a leading dot) left out. */
+  static List<FileStatus> list(FileSystem files, Path directory) throws IOException {
+    List<FileStatus> entries = new ArrayList<>();
+    for (FileStatus entry : files.listStatus(directory)) {
+      if (!entry.getPath().getName().startsWith(".")) {
+        entries.add(entry);
+      }
+    }
+    entries.sort(Comparator.comparing(entry -> entry.getPath().getName()));
+    return entries;
+  }
+
+  static byte[] read(FileSystem files, Path path, long offset, int length) throws IOException {
+    byte[] bytes = new byte[length];
+    try (FSDataInputStream in = files.open(path)) {
+      in.seek(offset);
+      in.readFully(bytes);
+    }
+    return bytes;
+  }
+
+  /** Renames and looks at the answer: HDFS says false, and throws nothing, when it did not. */
+  static void rename(FileSystem files, Path from, Path to) throws IOException {
+    if (!files.rename(from, to)) {
+      throw new IOException("Cannot rename " + from + " to " + to + ": the file system refused");
+    }
+  }
+
+  static int crc32c(byte[] bytes) {
+    CRC32C crc = new CRC32C();
+    crc.update(bytes);
+    return (int) crc.getValue();
+  }
+
+  /** A checksum as manifests write it: eight lower-case hexadecimal digits. */
+  static String hex(int crc) {
+    return String.format("%08x", crc);
+  }
+}

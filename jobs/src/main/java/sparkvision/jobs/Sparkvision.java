@@ -1,0 +1,103 @@
+package sparkvision.jobs;
+
+import java.io.UncheckedIOException;
+import java.util.List;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.UsageMessageSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+import sparkvision.JobException;
+import sparkvision.JobException.Exit;
+import sparkvision.data.DataException;
+
+/**
+ * The command line: {@code sparkvision JOB ...}.
+ *
+ * <p>A failure is one sentence on standard error and an exit code ({@link Exit}); {@code --debug}
+ * adds the stack trace.
+ */
+@Command(
+    name = "sparkvision",
+    mixinStandardHelpOptions = true,
+    version = Sparkvision.VERSION,
+    description = "Distributed training of vision models on Apache Spark.",
+    synopsisSubcommandLabel = "JOB",
+    commandListHeading = "%nJobs:%n")
+public final class Sparkvision {
+
+  /** The version that goes into every shard set, checkpoint and report. */
+  public static final String VERSION = "sparkvision 0.1.0";
+
+  /** Every job that reads a conf file; {@code inspect} and {@code verify-parity} take paths. */
+  static final List<ConfJob<?>> CONF_JOBS =
+      List.of(new UnpackIdx(), new ShardDataset(), new TrainModel(), new EvaluateModel());
+
+  @Option(
+      names = "--debug",
+      scope = ScopeType.INHERIT,
+      description = "Print the stack trace of a failure.")
+  private boolean debug;
+
+  private Sparkvision() {}
+
+  public static void main(String[] arguments) {
+    System.exit(run(arguments));
+  }
+
+  /** Runs one command line and returns its exit code. */
+  static int run(String... arguments) {
+    Sparkvision top = new Sparkvision();
+    CommandLine commandLine = new CommandLine(top);
+    for (ConfJob<?> job : CONF_JOBS) {
+      CommandLine subcommand = new CommandLine(job);
+      subcommand
+          .getHelpSectionMap()
+          .put(UsageMessageSpec.SECTION_KEY_FOOTER, help -> "\n" + job.keys());
+      commandLine.addSubcommand(job.name(), subcommand);
+    }
+    commandLine.addSubcommand(new Inspect());
+    commandLine.addSubcommand(new VerifyParity());
+    commandLine.setUsageHelpWidth(100);
+    commandLine.setExecutionExceptionHandler(
+        (exception, command, parsed) -> {
+          if (top.debug) {
+            exception.printStackTrace();
+          }
+          System.err.println(sentence(exception));
+          return exit(exception).code();
+        });
+    return arguments.length == 0
+        ? commandLine.execute("--help")
+        : commandLine.execute(arguments);
+  }
+
+  private static Exit exit(Exception exception) {
+    if (exception instanceof JobException job) {
+      return job.exit();
+    }
+    if (exception instanceof DataException) {
+      return Exit.DATA;
+    }
+    if (exception instanceof IllegalArgumentException) {
+      return Exit.USAGE;
+    }
+    return exception instanceof UncheckedIOException || exception instanceof java.io.IOException
+        ? Exit.PREFLIGHT
+        : Exit.FAILED;
+  }
+
+  private static String sentence(Exception exception) {
+    boolean ours =
+        exception instanceof JobException
+            || exception instanceof DataException
+            || exception instanceof IllegalArgumentException
+            || exception instanceof UncheckedIOException;
+    String message = String.valueOf(exception.getMessage()).lines().findFirst().orElse("");
+    return ours
+        ? message
+        : String.format(
+            "Cannot finish: %s: %s (--debug prints the stack trace)",
+            exception.getClass().getSimpleName(), message);
+  }
+}

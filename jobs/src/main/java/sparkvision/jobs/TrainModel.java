@@ -1,0 +1,109 @@
+package sparkvision.jobs;
+
+import java.io.IOException;
+import java.util.Locale;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import sparkvision.report.Report;
+import sparkvision.train.RunState;
+import sparkvision.train.TrainConfig;
+import sparkvision.train.TrainListener;
+import sparkvision.train.Trainer;
+
+/** A shard set -> checkpoints. */
+@Command(
+    name = "train",
+    mixinStandardHelpOptions = true,
+    description = "Trains a model by parameter averaging over executors; resumes by itself.")
+final class TrainModel extends ConfJob<TrainConfig> {
+
+  @Override
+  String name() {
+    return "train";
+  }
+
+  @Override
+  Class<TrainConfig> schema() {
+    return TrainConfig.class;
+  }
+
+  @Override
+  void run(TrainConfig config) throws Exception {
+    try (SparkSession spark = SparkSession.builder().appName("sparkvision train").getOrCreate()) {
+      run(spark, config);
+    }
+  }
+
+  static void run(SparkSession spark, TrainConfig config) throws IOException, InterruptedException {
+    JavaSparkContext context = new JavaSparkContext(spark.sparkContext());
+    try (Bar bar = new Bar()) {
+      RunState state =
+          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.VERSION, bar).run();
+      bar.close();
+      System.out.printf(
+          "Trained %d steps (%s epochs); checkpoints: %s%n",
+          state.step(),
+          state.step() / state.stepsPerEpoch(),
+          new Path(config.output(), "checkpoints"));
+    }
+  }
+
+  /** Epoch, round, loss, images per second and time left. */
+  private static final class Bar implements TrainListener, AutoCloseable {
+
+    private Progress progress;
+    private int stepsPerEpoch;
+
+    @Override
+    public void started(
+        long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize) {
+      this.stepsPerEpoch = stepsPerEpoch;
+      System.err.printf(
+          "Training on %d ranks with %d images each a step, %d steps an epoch%n",
+          ranks, batchSize, stepsPerEpoch);
+      progress = new Progress("train", "steps", step, totalSteps);
+    }
+
+    @Override
+    public void round(Report.RoundPoint round) {
+      progress.to(
+          round.step(),
+          String.format(
+              Locale.ROOT,
+              "epoch %d, loss %.4f, %.0f images/s",
+              (round.step() - 1) / stepsPerEpoch + 1,
+              round.loss(),
+              round.imagesPerSecond()));
+    }
+
+    @Override
+    public void epoch(Report.EpochPoint epoch) {
+      String validation =
+          epoch.validationTop1() == null
+              ? ""
+              : String.format(
+                  Locale.ROOT,
+                  ", validation loss %.4f, top-1 %.2f %%",
+                  epoch.validationLoss(),
+                  100 * epoch.validationTop1());
+      note(
+          String.format(
+              Locale.ROOT, "Epoch %.0f: loss %.4f%s", epoch.epoch(), epoch.trainLoss(), validation));
+    }
+
+    @Override
+    public void note(String sentence) {
+      Progress.note(sentence);
+    }
+
+    @Override
+    public void close() {
+      if (progress != null) {
+        progress.close();
+        progress = null;
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+package sparkvision.train;
+
+import com.typesafe.config.Config;
+import java.io.IOException;
+import java.io.Serializable;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.api.java.function.FlatMapFunction;
+import org.apache.spark.util.SerializableConfiguration;
+import sparkvision.checkpoint.Checkpoint;
+import sparkvision.data.ImageTransform;
+import sparkvision.data.Sample;
+import sparkvision.data.ShardSet;
+import sparkvision.engine.Engine;
+import sparkvision.engine.Engines;
+import sparkvision.metrics.ClassificationMetrics;
+
+/**
+ * Runs a network over a shard set, distributed over executors: each takes a share of the blocks, and
+ * the metrics of the shares are merged.
+ */
+public final class Evaluator {
+
+  /** Mistakes that are kept, pictures included. */
+  private static final int WORST = 24;
+
+  /**
+   * What to evaluate.
+   *
+   * @param weights a safetensors file with exactly the network's parameters and statistics
+   * @param imageSize height and width of the network's input
+   * @param resize shorter side before the centre crop; 0 leaves images as they are
+   * @param mean per channel, of the training set, in units of 0..1
+   * @param std per channel, likewise
+   */
+  public record Task(
+      String shards,
+      String weights,
+      Config model,
+      String engine,
+      int batchSize,
+      int imageSize,
+      int resize,
+      List<Double> mean,
+      List<Double> std)
+      implements Serializable {}
+
+  private Evaluator() {}
+
+  /** The metrics over all blocks, computed by at most {@code tasks} tasks. */
+  public static ClassificationMetrics run(JavaSparkContext spark, Task task, int tasks) {
+    SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
+    int blocks = ShardSet.open(spark.hadoopConfiguration(), task.shards()).blocks();
+    List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
+    FlatMapFunction<Iterator<Integer>, ClassificationMetrics> evaluate =
+        share -> List.of(evaluate(task, share, hadoop.value())).iterator();
+    return spark.parallelize(numbers, Math.min(blocks, tasks)).mapPartitions(evaluate).collect()
+        .stream()
+        .reduce(ClassificationMetrics::merge)
+        .orElseThrow();
+  }
+
+  private static ClassificationMetrics evaluate(
+      Task task, Iterator<Integer> blocks, Configuration hadoop) {
+    ShardSet shards = ShardSet.open(hadoop, task.shards());
+    Network network = new Network(task.model(), task.batchSize(), task.imageSize());
+    ImageTransform transform =
+        new TrainConfig.Images(task.imageSize(), task.resize(), 0, 0)
+            .transform(network.channels(), task.mean(), task.std());
+    ClassificationMetrics metrics =
+        new ClassificationMetrics(shards.manifest().classes().size(), WORST);
+    Path weights = new Path(task.weights());
+    try (Engine engine = Engines.open(task.engine(), network.inference(), null)) {
+      engine.load(Checkpoint.read(weights.getFileSystem(hadoop), weights));
+      List<Sample> batch = new ArrayList<>();
+      while (blocks.hasNext()) {
+        for (Sample sample : shards.read(blocks.next())) {
+          batch.add(sample);
+          if (batch.size() == task.batchSize()) {
+            add(metrics, engine, network, transform, batch);
+            batch.clear();
+          }
+        }
+      }
+      if (!batch.isEmpty()) {
+        add(metrics, engine, network, transform, batch);
+      }
+      return metrics;
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          String.format("Cannot evaluate %s: %s", weights, e.getMessage()), e);
+    }
+  }
+
+  /** A last, smaller batch is filled up with zeros whose logits nobody reads. */
+  private static void add(
+      ClassificationMetrics metrics,
+      Engine engine,
+      Network network,
+      ImageTransform transform,
+      List<Sample> samples) {
+    int length = network.imageLength();
+    float[] images = new float[network.batchSize() * length];
+    for (int i = 0; i < samples.size(); i++) {
+      transform.evaluate(samples.get(i), images, i * length);
+    }
+    float[] logits = engine.forward(network.inputs(images)).get(Network.LOGITS).floats();
+    int classes = logits.length / network.batchSize();
+    for (int i = 0; i < samples.size(); i++) {
+      Sample sample = samples.get(i);
+      metrics.add(sample.id(), logits, i * classes, sample.label(), sample.image());
+    }
+  }
+}

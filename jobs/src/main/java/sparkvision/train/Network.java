@@ -1,0 +1,82 @@
+package sparkvision.train;
+
+import com.typesafe.config.Config;
+import java.util.List;
+import java.util.Map;
+import sparkvision.data.Batch;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Losses;
+import sparkvision.graph.Tensor;
+import sparkvision.models.Model;
+import sparkvision.models.Models;
+import sparkvision.weights.HostTensor;
+
+/** A classification network for one batch shape: its training and inference graphs. */
+final class Network {
+
+  static final String IMAGES = "input";
+  static final String LABELS = "labels";
+  static final String LOGITS = "logits";
+
+  private final Model model;
+  private final long[] shape;
+
+  /**
+   * @param imageSize height and width of the input, for volumes also the depth
+   * @throws IllegalArgumentException if the model does not exist, or cannot take such images
+   */
+  Network(Config model, int batchSize, int imageSize) {
+    this.model = Models.of(model);
+    this.shape = this.model.inputShapes(batchSize, imageSize).get(0); // (B, C, H, W)
+  }
+
+  int channels() {
+    return Math.toIntExact(shape[1]);
+  }
+
+  int batchSize() {
+    return Math.toIntExact(shape[0]);
+  }
+
+  /** Values of one image. */
+  int imageLength() {
+    int length = 1;
+    for (int axis = 1; axis < shape.length; axis++) {
+      length = Math.multiplyExact(length, Math.toIntExact(shape[axis]));
+    }
+    return length;
+  }
+
+  /** Logits, and the mean cross-entropy against the labels. */
+  Graph training(long seed, double labelSmoothing) {
+    Graph graph = new Graph(Graph.Mode.TRAINING, seed);
+    Tensor logits = logits(graph);
+    Tensor labels = graph.labels(LABELS, batchSize());
+    graph.loss(Losses.crossEntropy(graph, logits, labels, labelSmoothing));
+    return graph;
+  }
+
+  /** Logits from the running statistics. */
+  Graph inference() {
+    Graph graph = new Graph(Graph.Mode.INFERENCE, 0);
+    logits(graph);
+    return graph;
+  }
+
+  private Tensor logits(Graph graph) {
+    Tensor images = graph.input(IMAGES, shape);
+    Tensor logits = model.apply(graph, List.of(images)).get(0);
+    graph.output(LOGITS, logits);
+    return logits;
+  }
+
+  Map<String, HostTensor> inputs(Batch batch) {
+    return Map.of(
+        IMAGES, HostTensor.of(batch.images(), shape),
+        LABELS, HostTensor.ofLongs(batch.labels(), shape[0]));
+  }
+
+  Map<String, HostTensor> inputs(float[] images) {
+    return Map.of(IMAGES, HostTensor.of(images, shape));
+  }
+}

@@ -1,0 +1,253 @@
+package sparkvision.train;
+
+import com.typesafe.config.Config;
+import java.io.IOException;
+import java.io.Serializable;
+import java.net.InetAddress;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.TaskContext;
+import org.apache.spark.util.SerializableConfiguration;
+import scala.collection.Iterator;
+import scala.collection.JavaConverters;
+import scala.runtime.AbstractFunction1;
+import sparkvision.JobException.Exit;
+import sparkvision.checkpoint.Checkpoint;
+import sparkvision.checkpoint.Part;
+import sparkvision.data.Batch;
+import sparkvision.data.BatchLoader;
+import sparkvision.data.DataException;
+import sparkvision.data.ImageTransform;
+import sparkvision.data.SampleOrder;
+import sparkvision.data.ShardSet;
+import sparkvision.engine.Engine;
+import sparkvision.engine.Engines;
+import sparkvision.graph.Graph;
+import sparkvision.weights.HostTensor;
+import sparkvision.weights.Safetensors;
+
+/**
+ * What one rank does in one segment: restore, train and average, write its parts of the checkpoint.
+ *
+ * <p>It runs as a barrier task; the partition is the rank. Nothing survives it in the executor: the
+ * next segment restores from the checkpoint that this one ends with, exactly as a resumed run does.
+ */
+final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<SegmentTask.Report>>
+    implements Serializable {
+
+  private static final long serialVersionUID = 1;
+
+  /**
+   * One segment as every rank sees it.
+   *
+   * @param firstStep steps that lie behind the checkpoint it starts from
+   * @param endStep steps that will lie behind the checkpoint it ends with
+   * @param restoreFrom a checkpoint directory; none: initial weights
+   * @param staged the temporary directory that becomes the next checkpoint
+   */
+  record Plan(
+      String shards,
+      Config model,
+      String engine,
+      int ranks,
+      int batchSize,
+      long seed,
+      int averageEvery,
+      double labelSmoothing,
+      TrainConfig.Optimizer optimizer,
+      LearningRate learningRate,
+      TrainConfig.Images images,
+      TrainConfig.Loader loader,
+      List<Double> mean,
+      List<Double> std,
+      int stepsPerEpoch,
+      long totalSteps,
+      long firstStep,
+      long endStep,
+      String restoreFrom,
+      String staged,
+      DriverExchange.Address coordinator,
+      SerializableConfiguration hadoop)
+      implements Serializable {}
+
+  /** What a rank leaves behind: the files it wrote. */
+  record Report(int rank, String host, List<Part> parts) implements Serializable {}
+
+  private final Plan plan;
+
+  SegmentTask(Plan plan) {
+    this.plan = plan;
+  }
+
+  @Override
+  public Iterator<Report> apply(Iterator<Integer> partition) {
+    int rank = TaskContext.getPartitionId();
+    try (Exchange exchange = DriverExchange.connect(plan.coordinator(), rank)) {
+      try {
+        Report report = run(rank, exchange);
+        return JavaConverters.asScalaIterator(List.of(report).iterator());
+      } catch (Divergence e) {
+        exchange.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));
+        throw e;
+      } catch (DataException | IllegalArgumentException e) {
+        exchange.fail(new RankFailure(rank, Exit.DATA, e.getMessage()));
+        throw e;
+      }
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(
+          String.format("Cannot go on with rank %d: %s", rank, e.getMessage()), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException(String.format("Rank %d was interrupted", rank), e);
+    }
+  }
+
+  private Report run(int rank, Exchange exchange) throws IOException {
+    Configuration hadoop = plan.hadoop().value();
+    ShardSet shards = ShardSet.open(hadoop, plan.shards());
+    Network network = new Network(plan.model(), plan.batchSize(), plan.images().size());
+    Graph graph = network.training(plan.seed(), plan.labelSmoothing());
+    ImageTransform transform =
+        plan.images().transform(network.channels(), plan.mean(), plan.std());
+    SampleOrder order =
+        new SampleOrder(shards.manifest(), plan.seed(), plan.loader().windowBlocks());
+    BatchLoader.Slice slice =
+        new BatchLoader.Slice(
+            plan.batchSize(),
+            rank,
+            plan.ranks(),
+            plan.firstStep(),
+            plan.endStep(),
+            plan.stepsPerEpoch());
+    try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer().toEngine());
+        BatchLoader loader =
+            new BatchLoader(
+                shards,
+                order,
+                transform,
+                plan.seed(),
+                slice,
+                plan.loader().threads(),
+                plan.loader().prefetch())) {
+      restore(engine, rank, hadoop);
+      train(engine, network, loader, exchange, rank);
+      return new Report(rank, InetAddress.getLocalHost().getHostName(), write(engine, rank, hadoop));
+    }
+  }
+
+  private void restore(Engine engine, int rank, Configuration hadoop) throws IOException {
+    if (plan.restoreFrom() == null) {
+      return;
+    }
+    Path directory = new Path(plan.restoreFrom());
+    FileSystem files = directory.getFileSystem(hadoop);
+    engine.load(Checkpoint.read(files, new Path(directory, Checkpoint.MODEL)));
+    engine.loadOptimizerState(
+        Checkpoint.read(files, new Path(directory, Checkpoint.optimizerFile(rank))));
+  }
+
+  private void train(
+      Engine engine, Network network, BatchLoader loader, Exchange exchange, int rank) {
+    float[] averaged = new float[engine.averagedSize()];
+    Stopwatch compute = new Stopwatch();
+    Stopwatch wait = new Stopwatch();
+    Stopwatch exchanging = new Stopwatch();
+    double lossSum = 0;
+    long images = 0;
+    for (long step = plan.firstStep(); step < plan.endStep(); step++) {
+      wait.start();
+      Batch batch = loader.next();
+      wait.stop();
+
+      compute.start();
+      double learningRate =
+          plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
+      double loss = engine.forwardBackward(network.inputs(batch)).get("loss").floats()[0];
+      if (!Double.isFinite(loss)) {
+        throw new Divergence(
+            String.format(
+                "Training diverged: the loss is %s at step %d on rank %d with learning rate %s,"
+                    + " samples %s",
+                loss, step, rank, learningRate, batch.ids()));
+      }
+      engine.update(learningRate);
+      compute.stop();
+      lossSum += loss * batch.ids().size();
+      images += batch.ids().size();
+
+      long behind = step + 1;
+      if (behind % plan.averageEvery() == 0 || behind == plan.endStep()) {
+        RoundReport report =
+            new RoundReport(
+                rank,
+                behind,
+                images,
+                lossSum,
+                learningRate,
+                compute.reset(),
+                wait.reset(),
+                exchanging.reset());
+        exchanging.start();
+        engine.readAveraged(averaged);
+        exchange.average(averaged, report);
+        engine.writeAveraged(averaged);
+        exchanging.stop();
+        lossSum = 0;
+        images = 0;
+      }
+    }
+  }
+
+  /** Every rank writes its optimizer state; all hold the same model, rank 0 writes it. */
+  private List<Part> write(Engine engine, int rank, Configuration hadoop) throws IOException {
+    Path staged = new Path(plan.staged());
+    FileSystem files = staged.getFileSystem(hadoop);
+    List<Part> parts = new ArrayList<>();
+    if (rank == 0) {
+      parts.add(part(files, staged, Checkpoint.MODEL, engine.state()));
+    }
+    parts.add(part(files, staged, Checkpoint.optimizerFile(rank), engine.optimizerState()));
+    return parts;
+  }
+
+  private static Part part(
+      FileSystem files, Path staged, String name, Map<String, HostTensor> tensors)
+      throws IOException {
+    // A retried task attempt finds the file of the one before.
+    files.delete(new Path(staged, name), false);
+    return Part.write(files, staged, name, out -> Safetensors.write(out, tensors, Map.of()));
+  }
+
+  /** A loss that is not finite. */
+  private static final class Divergence extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    Divergence(String message) {
+      super(message);
+    }
+  }
+
+  private static final class Stopwatch {
+    private long started;
+    private long total;
+
+    void start() {
+      started = System.nanoTime();
+    }
+
+    void stop() {
+      total += System.nanoTime() - started;
+    }
+
+    /** Seconds so far; starts again at zero. */
+    double reset() {
+      double seconds = total / 1e9;
+      total = 0;
+      return seconds;
+    }
+  }
+}

@@ -1,0 +1,54 @@
+package sparkvision.train;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.concurrent.TimeUnit;
+import org.apache.spark.SparkContext;
+import sparkvision.JobException;
+import sparkvision.JobException.Exit;
+
+/** The executor slots of a Spark application: how many barrier tasks can run at once. */
+final class Slots {
+
+  private Slots() {}
+
+  /**
+   * Waits for executors to register.
+   *
+   * @param wanted the number of ranks; 0: as many as there are once their number stands still
+   * @return the number of ranks
+   * @throws JobException (exit code 3) if there are too few at the deadline
+   */
+  static int await(SparkContext spark, int wanted, Duration timeout) throws InterruptedException {
+    if (spark.getConf().getBoolean("spark.dynamicAllocation.enabled", false)) {
+      throw new JobException(
+          Exit.PREFLIGHT,
+          "Cannot train with dynamic allocation: Spark refuses barrier stages then (set"
+              + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
+    }
+    Instant deadline = Instant.now().plus(timeout);
+    int seen = 0;
+    int steady = 0;
+    while (true) {
+      int now =
+          spark.maxNumConcurrentTasks(spark.resourceProfileManager().defaultResourceProfile());
+      if (wanted > 0 && now >= wanted) {
+        return wanted;
+      }
+      steady = now == seen ? steady + 1 : 0;
+      seen = now;
+      if (wanted == 0 && seen > 0 && steady >= 10) {
+        return seen;
+      }
+      if (Instant.now().isAfter(deadline)) {
+        throw new JobException(
+            Exit.PREFLIGHT,
+            String.format(
+                "Cannot train with %s ranks: %d executor slots after %d s (a slot is"
+                    + " spark.task.cpus cores of an executor; start more executors, or lower ranks)",
+                wanted == 0 ? "any" : wanted, seen, timeout.toSeconds()));
+      }
+      TimeUnit.MILLISECONDS.sleep(300);
+    }
+  }
+}

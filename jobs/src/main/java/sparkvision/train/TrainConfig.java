@@ -1,0 +1,151 @@
+package sparkvision.train;
+
+import com.typesafe.config.Config;
+import java.io.Serializable;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import sparkvision.data.ImageTransform;
+import sparkvision.engine.OptimizerConfig;
+
+/**
+ * What {@code conf/train.conf} says: the data, the model, the schedule, the averaging.
+ *
+ * <p>The meaning, unit and default of every key stand in that file.
+ */
+public record TrainConfig(
+    String input,
+    String output,
+    Optional<String> validation,
+    Config model,
+    String engine,
+    int ranks,
+    int epochs,
+    int batchSize,
+    long seed,
+    Exchanges exchange,
+    int averageEvery,
+    double labelSmoothing,
+    Optimizer optimizer,
+    LearningRate learningRate,
+    Images images,
+    Loader loader,
+    Checkpoints checkpoint,
+    int timeoutSeconds) {
+
+  /** How ranks average their parameters. */
+  public enum Exchanges {
+    DRIVER
+  }
+
+  public TrainConfig {
+    atLeast("ranks", ranks, 0);
+    atLeast("epochs", epochs, 1);
+    atLeast("batch-size", batchSize, 1);
+    atLeast("average-every", averageEvery, 1);
+    atLeast("timeout-seconds", timeoutSeconds, 1);
+    check(
+        labelSmoothing >= 0 && labelSmoothing < 1,
+        "label-smoothing",
+        labelSmoothing,
+        "at least 0, below 1");
+  }
+
+  /** The optimizer of each rank. */
+  public record Optimizer(
+      OptimizerConfig.Name name,
+      double momentum,
+      boolean nesterov,
+      double beta1,
+      double beta2,
+      double epsilon,
+      double weightDecay,
+      boolean decayNormAndBias)
+      implements Serializable {
+
+    public Optimizer {
+      fraction("optimizer.momentum", momentum);
+      fraction("optimizer.beta1", beta1);
+      fraction("optimizer.beta2", beta2);
+      check(epsilon > 0, "optimizer.epsilon", epsilon, "above 0");
+      check(weightDecay >= 0, "optimizer.weight-decay", weightDecay, "at least 0");
+      check(
+          !nesterov || momentum > 0 || name != OptimizerConfig.Name.SGD,
+          "optimizer.nesterov",
+          true,
+          "false where optimizer.momentum is 0");
+    }
+
+    OptimizerConfig toEngine() {
+      return new OptimizerConfig(
+          name, momentum, nesterov, beta1, beta2, epsilon, weightDecay, decayNormAndBias);
+    }
+  }
+
+  /** From bytes to the network's input. */
+  public record Images(int size, int resize, int cropPadding, double flipProbability)
+      implements Serializable {
+
+    public Images {
+      atLeast("images.size", size, 1);
+      atLeast("images.resize", resize, 0);
+      atLeast("images.crop-padding", cropPadding, 0);
+      check(
+          flipProbability >= 0 && flipProbability <= 1,
+          "images.flip-probability",
+          flipProbability,
+          "between 0 and 1");
+    }
+
+    /**
+     * The transform to {@code channels}, normalised with the training set's figures; those of grey
+     * images serve for every channel.
+     */
+    ImageTransform transform(int channels, List<Double> mean, List<Double> std) {
+      return new ImageTransform(
+          new ImageTransform.Options(
+              size,
+              resize,
+              channels,
+              cropPadding,
+              flipProbability,
+              mean.size() == 1 ? Collections.nCopies(channels, mean.get(0)) : mean,
+              std.size() == 1 ? Collections.nCopies(channels, std.get(0)) : std));
+    }
+  }
+
+  /** Background reading on each rank. */
+  public record Loader(int threads, int prefetch, int windowBlocks) implements Serializable {
+
+    public Loader {
+      atLeast("loader.threads", threads, 1);
+      atLeast("loader.prefetch", prefetch, 1);
+      atLeast("loader.window-blocks", windowBlocks, 1);
+    }
+  }
+
+  /** When to commit and what to keep. */
+  public record Checkpoints(int everySteps, int keepLast, boolean keepBest, int keepEveryEpochs) {
+
+    public Checkpoints {
+      atLeast("checkpoint.every-steps", everySteps, 0);
+      atLeast("checkpoint.keep-last", keepLast, 1);
+      atLeast("checkpoint.keep-every-epochs", keepEveryEpochs, 0);
+    }
+  }
+
+  private static void atLeast(String key, int value, int least) {
+    check(value >= least, key, value, "at least " + least);
+  }
+
+  private static void fraction(String key, double value) {
+    check(value >= 0 && value < 1, key, value, "at least 0, below 1");
+  }
+
+  static void check(boolean valid, String key, Object value, String allowed) {
+    if (!valid) {
+      throw new IllegalArgumentException(
+          String.format("Invalid %s: %s (must be %s)", key, value, allowed));
+    }
+  }
+}

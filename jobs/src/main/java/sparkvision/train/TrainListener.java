@@ -1,0 +1,19 @@
+package sparkvision.train;
+
+import sparkvision.report.Report;
+
+/** Watches a training run; it never steers. */
+public interface TrainListener {
+
+  /** Training begins, or goes on, at {@code step} of {@code totalSteps}. */
+  void started(long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize);
+
+  /** One round was averaged. */
+  void round(Report.RoundPoint round);
+
+  /** An epoch was finished and its checkpoint committed. */
+  void epoch(Report.EpochPoint epoch);
+
+  /** Something the user should read. */
+  void note(String sentence);
+}

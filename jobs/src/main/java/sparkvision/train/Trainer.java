@@ -1,0 +1,390 @@
+package sparkvision.train;
+
+import com.typesafe.config.Config;
+import com.typesafe.config.ConfigValueFactory;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkException;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.util.SerializableConfiguration;
+import scala.reflect.ClassTag;
+import scala.reflect.ClassTag$;
+import sparkvision.JobException;
+import sparkvision.JobException.Exit;
+import sparkvision.checkpoint.Checkpoint;
+import sparkvision.checkpoint.CheckpointStore;
+import sparkvision.checkpoint.Part;
+import sparkvision.checkpoint.RunLock;
+import sparkvision.data.ShardManifest;
+import sparkvision.data.ShardSet;
+import sparkvision.metrics.ClassificationMetrics;
+import sparkvision.report.Report;
+
+/** The driver's side of training: plans segments, runs them, commits their checkpoints. */
+public final class Trainer {
+
+  /** Attempts at one segment before the job gives up. */
+  private static final int ATTEMPTS = 4;
+
+  /** Keys that a resumed run may change: none of them changes what is computed. */
+  private static final List<String> FREE =
+      List.of("input", "output", "validation", "epochs", "loader.threads", "loader.prefetch", "checkpoint.", "timeout-seconds");
+
+  private final JavaSparkContext spark;
+  private final TrainConfig config;
+  private final Map<String, String> settings;
+  private final String version;
+  private final TrainListener listener;
+
+  private final Configuration hadoop;
+  private final ShardSet shards;
+  private final Config model;
+  private final long parameters;
+
+  /**
+   * @param settings every key of {@code config} with its value, for the record
+   * @param version of this program, for the record
+   * @throws IllegalArgumentException if the model does not fit the data
+   */
+  public Trainer(
+      JavaSparkContext spark,
+      TrainConfig config,
+      Map<String, String> settings,
+      String version,
+      TrainListener listener) {
+    this.spark = spark;
+    this.config = config;
+    this.settings = settings;
+    this.version = version;
+    this.listener = listener;
+    this.hadoop = spark.hadoopConfiguration();
+    this.shards = ShardSet.open(hadoop, config.input());
+    this.model = withClasses(config.model(), shards.manifest());
+    Network network = new Network(model, config.batchSize(), config.images().size());
+    this.parameters = network.inference().parameterCount();
+    checkChannels(network);
+    config.validation().ifPresent(this::checkValidation);
+  }
+
+  /** Trains to the end, from the newest checkpoint if there is one; returns the last state. */
+  public RunState run() throws IOException, InterruptedException {
+    Path run = new Path(config.output());
+    FileSystem files = run.getFileSystem(hadoop);
+    try (RunLock lock = RunLock.acquire(files, run)) {
+      CheckpointStore store = new CheckpointStore(files, run);
+      store.sweep(lock);
+      Optional<Checkpoint> newest = store.newest(listener::note);
+      int ranks = Slots.await(spark.sc(), config.ranks(), Duration.ofSeconds(config.timeoutSeconds()));
+      int stepsPerEpoch = stepsPerEpoch(ranks);
+      long totalSteps = (long) config.epochs() * stepsPerEpoch;
+      RunState state = initial(ranks, stepsPerEpoch, totalSteps);
+      Path checkpoint = null;
+      if (newest.isPresent()) {
+        RunState found = newest.get().state(RunState.class);
+        checkResumable(found, state);
+        checkpoint = newest.get().directory();
+        state = at(state, found.step(), found.history());
+        listener.note(String.format("Resuming from %s", checkpoint));
+      }
+      listener.started(state.step(), totalSteps, stepsPerEpoch, ranks, config.batchSize());
+      int attempt = 1;
+      while (state.step() < totalSteps) {
+        try {
+          Committed committed = segment(store, lock, state, checkpoint);
+          checkpoint = committed.directory();
+          state = committed.state();
+          attempt = 1;
+        } catch (SparkException e) {
+          if (attempt++ == ATTEMPTS) {
+            throw new JobException(
+                Exit.CLUSTER,
+                String.format(
+                    "Cannot finish the segment after step %d: it failed %d times, last because %s"
+                        + " (run the same command again to resume)",
+                    state.step(), ATTEMPTS, DriverExchange.Transport.reason(e)),
+                e);
+          }
+          listener.note(
+              String.format(
+                  "Segment after step %d failed, trying again from its checkpoint: %s",
+                  state.step(), DriverExchange.Transport.reason(e)));
+          store.sweep(lock);
+          Slots.await(spark.sc(), ranks, Duration.ofSeconds(config.timeoutSeconds()));
+        }
+      }
+      return state;
+    }
+  }
+
+  private record Committed(Path directory, RunState state) {}
+
+  /** From one checkpoint to the next: one barrier job, a validation, a commit. */
+  private Committed segment(CheckpointStore store, RunLock lock, RunState from, Path checkpoint)
+      throws IOException, SparkException {
+    long end = segmentEnd(from);
+    Path staged = store.stage(end);
+    List<List<RoundReport>> rounds = new ArrayList<>();
+    List<SegmentTask.Report> reports;
+    try (Coordinator coordinator =
+        new Coordinator(
+            from.ranks(),
+            config.timeoutSeconds(),
+            round -> {
+              rounds.add(round);
+              listener.round(RunState.point(round));
+            })) {
+      spark.sc()
+          .setJobDescription(
+              String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps()));
+      try {
+        reports = barrier(new SegmentTask(plan(from, end, checkpoint, staged, coordinator)), from.ranks());
+      } catch (Exception e) {
+        throw failure(e, coordinator, checkpoint);
+      } finally {
+        spark.sc().setJobDescription(null);
+      }
+    }
+    List<Part> parts = reports.stream().flatMap(report -> report.parts().stream()).toList();
+    List<Report.EpochPoint> epoch =
+        end % from.stepsPerEpoch() == 0 ? List.of(epochPoint(from, end, rounds, staged)) : List.of();
+    List<String> hosts = reports.stream().map(SegmentTask.Report::host).toList();
+    RunState state = at(from, end, from.history().with(rounds, hosts, epoch));
+    Path committed = store.commit(staged, end, parts, state, lock);
+    retain(store, state);
+    epoch.forEach(listener::epoch);
+    return new Committed(committed, state);
+  }
+
+  /** Checkpoints stand at the end of every epoch, and every so many steps within it. */
+  private long segmentEnd(RunState from) {
+    long epochEnd = (from.step() / from.stepsPerEpoch() + 1) * from.stepsPerEpoch();
+    int every = config.checkpoint().everySteps();
+    long regular = every == 0 ? epochEnd : (from.step() / every + 1) * every;
+    return Math.min(from.totalSteps(), Math.min(epochEnd, regular));
+  }
+
+  private SegmentTask.Plan plan(
+      RunState from, long end, Path checkpoint, Path staged, Coordinator coordinator) {
+    return new SegmentTask.Plan(
+        config.input(),
+        model,
+        config.engine(),
+        from.ranks(),
+        config.batchSize(),
+        config.seed(),
+        config.averageEvery(),
+        config.labelSmoothing(),
+        config.optimizer(),
+        config.learningRate(),
+        config.images(),
+        config.loader(),
+        from.mean(),
+        from.std(),
+        from.stepsPerEpoch(),
+        from.totalSteps(),
+        from.step(),
+        end,
+        checkpoint == null ? null : checkpoint.toString(),
+        staged.toString(),
+        coordinator.address(),
+        new SerializableConfiguration(hadoop));
+  }
+
+  private List<SegmentTask.Report> barrier(SegmentTask task, int ranks) {
+    ClassTag<SegmentTask.Report> tag = ClassTag$.MODULE$.apply(SegmentTask.Report.class);
+    List<Integer> numbers = IntStream.range(0, ranks).boxed().toList();
+    return JavaRDD.fromRDD(
+            spark.parallelize(numbers, ranks).rdd().barrier().mapPartitions(task, false, tag), tag)
+        .collect();
+  }
+
+  /** A rank's own words if it has left some; what only the cluster knows is worth another try. */
+  private static SparkException failure(Exception e, Coordinator coordinator, Path checkpoint)
+      throws SparkException {
+    Optional<RankFailure> told = coordinator.failure();
+    if (told.isPresent() && told.get().exit() != Exit.CLUSTER) {
+      String last =
+          told.get().exit() == Exit.DIVERGED
+              ? String.format(" (last good checkpoint: %s)", checkpoint == null ? "none" : checkpoint)
+              : "";
+      throw new JobException(told.get().exit(), told.get().sentence() + last, e);
+    }
+    if (told.isPresent()) {
+      return new SparkException(told.get().sentence(), e);
+    }
+    return e instanceof SparkException spark ? spark : new SparkException(e.getMessage(), e);
+  }
+
+  private Report.EpochPoint epochPoint(
+      RunState from, long end, List<List<RoundReport>> rounds, Path staged) {
+    double loss = from.history().meanLoss(end - from.stepsPerEpoch(), rounds);
+    Double validationLoss = null;
+    Double validationTop1 = null;
+    if (config.validation().isPresent()) {
+      ClassificationMetrics metrics =
+          Evaluator.run(
+              spark,
+              new Evaluator.Task(
+                  config.validation().get(),
+                  new Path(staged, Checkpoint.MODEL).toString(),
+                  model,
+                  config.engine(),
+                  config.batchSize(),
+                  config.images().size(),
+                  config.images().resize(),
+                  from.mean(),
+                  from.std()),
+              from.ranks());
+      validationLoss = metrics.loss();
+      validationTop1 = metrics.top1();
+    }
+    double epoch = (double) end / from.stepsPerEpoch();
+    return new Report.EpochPoint(epoch, end, loss, validationLoss, validationTop1);
+  }
+
+  private void retain(CheckpointStore store, RunState state) throws IOException {
+    long best = config.checkpoint().keepBest() ? bestStep(state.history()) : -1;
+    long every = (long) config.checkpoint().keepEveryEpochs() * state.stepsPerEpoch();
+    store.retain(
+        config.checkpoint().keepLast(), step -> step == best || (every > 0 && step % every == 0));
+  }
+
+  private static long bestStep(RunState.History history) {
+    long step = -1;
+    double top1 = -1;
+    for (Report.EpochPoint epoch : history.epochs()) {
+      if (epoch.validationTop1() != null && epoch.validationTop1() > top1) {
+        top1 = epoch.validationTop1();
+        step = epoch.step();
+      }
+    }
+    return step;
+  }
+
+  private int stepsPerEpoch(int ranks) {
+    long steps = shards.manifest().samples() / ((long) ranks * config.batchSize());
+    if (steps == 0) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid batch-size: %d (must be at most %d: %s has %d samples for %d ranks)",
+              config.batchSize(),
+              shards.manifest().samples() / ranks,
+              config.input(),
+              shards.manifest().samples(),
+              ranks));
+    }
+    return Math.toIntExact(steps);
+  }
+
+  private RunState initial(int ranks, int stepsPerEpoch, long totalSteps) {
+    ShardManifest manifest = shards.manifest();
+    return new RunState(
+        version,
+        0,
+        totalSteps,
+        stepsPerEpoch,
+        ranks,
+        config.seed(),
+        RunState.render(model),
+        parameters,
+        manifest.classes(),
+        manifest.mean(),
+        manifest.std(),
+        manifest.fingerprint(),
+        settings,
+        RunState.History.empty());
+  }
+
+  private static RunState at(RunState state, long step, RunState.History history) {
+    return new RunState(
+        state.version(),
+        step,
+        state.totalSteps(),
+        state.stepsPerEpoch(),
+        state.ranks(),
+        state.seed(),
+        state.model(),
+        state.parameters(),
+        state.classes(),
+        state.mean(),
+        state.std(),
+        state.fingerprint(),
+        state.settings(),
+        history);
+  }
+
+  /** A run goes on only with what it began with. */
+  private void checkResumable(RunState found, RunState wanted) {
+    Set<String> keys = new TreeSet<>(found.settings().keySet());
+    keys.addAll(wanted.settings().keySet());
+    for (String key : keys) {
+      boolean free = FREE.stream().anyMatch(f -> f.endsWith(".") ? key.startsWith(f) : key.equals(f));
+      String then = found.settings().get(key);
+      String now = wanted.settings().get(key);
+      if (!free && !Objects.equals(then, now)) {
+        throw cannotResume(String.format("checkpoint was made with %s=%s, config says %s", key, then, now));
+      }
+    }
+    if (found.ranks() != wanted.ranks()) {
+      throw cannotResume(
+          String.format(
+              "checkpoint holds the optimizer state of %d ranks, there are %d (set ranks=%d)",
+              found.ranks(), wanted.ranks(), found.ranks()));
+    }
+    if (!found.fingerprint().equals(wanted.fingerprint())) {
+      throw cannotResume(
+          String.format(
+              "checkpoint was made from shards with fingerprint %s, %s has %s",
+              found.fingerprint(), config.input(), wanted.fingerprint()));
+    }
+  }
+
+  private IllegalArgumentException cannotResume(String why) {
+    return new IllegalArgumentException(
+        String.format("Cannot resume run %s: %s", config.output(), why));
+  }
+
+  private static Config withClasses(Config model, ShardManifest manifest) {
+    int classes = manifest.classes().size();
+    if (!model.hasPath("classes")) {
+      return model.withValue("classes", ConfigValueFactory.fromAnyRef(classes));
+    }
+    TrainConfig.check(
+        String.valueOf(classes).equals(model.getString("classes")),
+        "model.classes",
+        model.getString("classes"),
+        classes + ", the number of classes in the shards");
+    return model;
+  }
+
+  private void checkChannels(Network network) {
+    int stored = shards.manifest().mean().size();
+    TrainConfig.check(
+        network.channels() == stored || stored == 1,
+        "model.in-channels",
+        network.channels(),
+        stored + ", the number of channels in the shards");
+  }
+
+  private void checkValidation(String directory) {
+    List<String> classes = ShardSet.open(hadoop, directory).manifest().classes();
+    if (!classes.equals(shards.manifest().classes())) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid validation: %s (its %d classes are not the %d classes of %s)",
+              directory, classes.size(), shards.manifest().classes().size(), config.input()));
+    }
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Training by parameter averaging over the executors of a Spark application.
+ *
+ * <pre>
+ *   take the run's lock; restore the newest checkpoint that verifies
+ *   while steps are left:
+ *     one barrier job, a segment; rank r of N:
+ *       restore the segment's checkpoint
+ *       for each step: next batch; forward, backward, update
+ *                      every averageEvery steps, and at the end: average with the other ranks
+ *       write the parts of the next checkpoint
+ *     at an epoch's end: evaluate the validation set
+ *     commit the checkpoint; delete those that no rule keeps
+ * </pre>
+ *
+ * <p>Weights and running statistics are averaged with equal weights, since all ranks have seen the
+ * same number of images; optimizer state stays with its rank and is part of the checkpoint.
+ *
+ * <p>A segment starts from its checkpoint whether the run was interrupted there or not. So the
+ * weights after a resumed run equal those of an uninterrupted one bit for bit, and an executor keeps
+ * no state between segments. With the same configuration, seed and number of ranks two runs give the
+ * same bits: the order of samples and their augmentation are pure functions ({@link
+ * sparkvision.data}), and the averaging sums in rank order.
+ */
+package sparkvision.train;

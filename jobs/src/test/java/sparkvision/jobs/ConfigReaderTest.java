@@ -1,0 +1,152 @@
+package sparkvision.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.typesafe.config.Config;
+import com.typesafe.config.ConfigFactory;
+import com.typesafe.config.ConfigObject;
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import sparkvision.train.TrainConfig;
+
+class ConfigReaderTest {
+
+  private static final List<String> REQUIRED = List.of("input=in", "output=out");
+
+  @TempDir private Path directory;
+
+  @Test
+  void settingsLieOverTheFileAndTheFileOverTheDefaults() throws Exception {
+    File file = directory.resolve("run.conf").toFile();
+    Files.writeString(
+        file.toPath(), "input = in\noutput = out\nepochs = 7\noptimizer { momentum = 0.5 }");
+
+    TrainConfig config =
+        ConfigReader.read(
+            TrainConfig.class, "train", file, List.of("epochs=9", "learning-rate.schedule=step"));
+
+    assertThat(config.epochs()).isEqualTo(9);
+    assertThat(config.optimizer().momentum()).isEqualTo(0.5);
+    assertThat(config.learningRate().schedule().name()).isEqualTo("STEP");
+    assertThat(config.seed()).as("the default of conf/train.conf").isEqualTo(1);
+  }
+
+  @Test
+  void takesAPathWithTwoSlashesAsItIs() {
+    TrainConfig config =
+        read("input=hdfs://name:8020/shards", "output=s3a://bucket/run", "validation=null");
+
+    assertThat(config.input()).isEqualTo("hdfs://name:8020/shards");
+    assertThat(config.validation()).isEmpty();
+  }
+
+  @Test
+  void aModelNameStandsForAModelWithItsOwnDefaults() {
+    assertThat(read("input=in", "output=out", "model=densenet169").model().getString("name"))
+        .isEqualTo("densenet169");
+    Config free = read("input=i", "output=o", "model={name=densenet, blocks=[2, 2]}").model();
+    assertThat(free.getIntList("blocks")).containsExactly(2, 2);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "bath-size=3      | Invalid key: bath-size (train knows [input, output, ",
+        "images.sise=3    | Invalid key: images.sise (train knows [images.size, ",
+        "batch-size=few   | Invalid batch-size: few (must be a whole number)",
+        "batch-size=0     | Invalid batch-size: 0 (must be at least 1)",
+        "batch-size=[1]   | Invalid batch-size: [1] (must be a whole number)",
+        "label-smoothing=1| Invalid label-smoothing: 1.0 (must be at least 0, below 1)",
+        "exchange=pigeon  | Invalid exchange: pigeon (must be one of driver)",
+        "optimizer=sgd    | Invalid optimizer: sgd (must be a group of keys)",
+        "optimizer.nesterov=yes | Invalid optimizer.nesterov: yes (must be true or false)",
+        "optimizer.momentum=0   | Invalid optimizer.nesterov: true (must be false where",
+        "learning-rate.base=0   | Invalid learning-rate.base: 0.0 (must be above 0)",
+        "epochs           | Invalid argument: epochs (must be key=value)",
+        "images=[         | Invalid images: [ (",
+      })
+  void aWrongSettingIsOneSentence(String setting, String sentence) {
+    assertThatThrownBy(() -> read("input=in", "output=out", setting))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(sentence);
+  }
+
+  @Test
+  void aMissingKeyIsNamed() {
+    assertThatThrownBy(() -> read("output=out"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot run train: key input is missing (give input=...)");
+  }
+
+  @Test
+  void aMissingOrBrokenFileIsNamed() throws Exception {
+    File missing = directory.resolve("missing.conf").toFile();
+    assertThatThrownBy(() -> ConfigReader.read(TrainConfig.class, "train", missing, REQUIRED))
+        .hasMessage("Cannot read conf file " + missing + ": there is no such file");
+
+    File broken = directory.resolve("broken.conf").toFile();
+    Files.writeString(broken.toPath(), "epochs = {");
+    assertThatThrownBy(() -> ConfigReader.read(TrainConfig.class, "train", broken, REQUIRED))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith("Cannot read conf file " + broken);
+  }
+
+  @Test
+  void flattensARecordToItsKeys() {
+    assertThat(ConfigReader.flatten(read("input=in", "output=out", "model=densenet121")))
+        .containsEntry("input", "in")
+        .containsEntry("model.name", "densenet121")
+        .containsEntry("optimizer.name", "sgd")
+        .containsEntry("learning-rate.schedule", "cosine")
+        .doesNotContainKey("validation");
+  }
+
+  @ParameterizedTest
+  @MethodSource("jobs")
+  void everyKeyIsDocumentedAndEveryDocumentedKeyExists(ConfJob<?> job) {
+    List<ConfigReader.Key> keys = ConfigReader.keys(job.schema(), job.name());
+    assertThat(keys).isNotEmpty();
+    assertThat(keys).allSatisfy(key -> assertThat(key.meaning()).as(key.path()).isNotBlank());
+
+    TreeSet<String> paths = new TreeSet<>();
+    keys.forEach(key -> paths.add(key.path()));
+    TreeSet<String> inFile = new TreeSet<>();
+    collect("", ConfigFactory.parseResources("conf/" + job.name() + ".conf").root(), paths, inFile);
+    assertThat(inFile).isEqualTo(paths);
+    assertThat(job.keys()).contains(paths);
+  }
+
+  static List<ConfJob<?>> jobs() {
+    return Sparkvision.CONF_JOBS;
+  }
+
+  private static void collect(
+      String prefix,
+      ConfigObject group,
+      TreeSet<String> leaves,
+      TreeSet<String> found) {
+    group.forEach(
+        (name, value) -> {
+          String path = prefix + name;
+          if (!leaves.contains(path) && value instanceof ConfigObject nested) {
+            collect(path + ".", nested, leaves, found);
+          } else {
+            found.add(path);
+          }
+        });
+  }
+
+  private static TrainConfig read(String... settings) {
+    return ConfigReader.read(TrainConfig.class, "train", null, List.of(settings));
+  }
+}
