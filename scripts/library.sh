@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables go to and come from the scripts that source this
 # What the scripts beside this file share; they set `root` to the checkout and source it.
 # Bash 3.2 is enough (macOS).
 
@@ -39,7 +40,7 @@ maven() {
 outdated() {
   [[ -f $jar && -f $assembled_home/complete ]] || return 0
   local newer
-  newer=$(cd "$root" && find pom.xml NOTICE LICENSE ./*/pom.xml ./*/src/main conf -newer "$jar" -print 2> /dev/null | head -n 1 || true)
+  newer=$(cd "$root" > /dev/null && find pom.xml NOTICE LICENSE ./*/pom.xml ./*/src/main conf -newer "$jar" -print 2> /dev/null | head -n 1) || true
   [[ -n $newer ]]
 }
 
@@ -56,7 +57,8 @@ build() {
     local started=$SECONDS
     touch "$root/target/build.started"
     if ! maven -Dmaven.test.skip=true package > "$root/target/build.log" 2>&1; then
-      grep -E '^\[(ERROR|FATAL)\]' "$root/target/build.log" | head -n 40 >&2 || tail -n 40 "$root/target/build.log" >&2
+      # Maven's own advice behind the first errors helps nobody here.
+      grep -m 20 -E '^\[(ERROR|FATAL)\] .' "$root/target/build.log" >&2 || tail -n 20 "$root/target/build.log" >&2
       fail 1 "Cannot build sparkvision: Maven failed (the whole log is in target/build.log)"
     fi
     # Sources edited while it was building are newer than its start.
