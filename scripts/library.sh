@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables go to and come from the scripts that source this
 # What the scripts beside this file share; they set `root` to the checkout and source it.
 # Bash 3.2 is enough (macOS).
 
@@ -33,13 +34,13 @@ maven() {
   local args=()
   # shellcheck disable=SC2206 # words on purpose
   args=(${MAVEN_ARGS:-})
-  (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
+  (cd "$root" && mvn -B -ntp "${args[@]+"${args[@]}"}" "$@")
 }
 
 outdated() {
   [[ -f $jar && -f $assembled_home/complete ]] || return 0
   local newer
-  newer=$(cd "$root" && find pom.xml NOTICE LICENSE ./*/pom.xml ./*/src/main conf -newer "$jar" -print 2> /dev/null | head -n 1 || true)
+  newer=$(cd "$root" > /dev/null && find pom.xml NOTICE LICENSE ./*/pom.xml ./*/src/main conf -newer "$jar" -print 2> /dev/null | head -n 1) || true
   [[ -n $newer ]]
 }
 
@@ -56,7 +57,8 @@ build() {
     local started=$SECONDS
     touch "$root/target/build.started"
     if ! maven -Dmaven.test.skip=true package > "$root/target/build.log" 2>&1; then
-      grep -E '^\[(ERROR|FATAL)\]' "$root/target/build.log" | head -n 40 >&2 || tail -n 40 "$root/target/build.log" >&2
+      # Maven's own advice behind the first errors helps nobody here.
+      grep -m 20 -E '^\[(ERROR|FATAL)\] .' "$root/target/build.log" >&2 || tail -n 20 "$root/target/build.log" >&2
       fail 1 "Cannot build sparkvision: Maven failed (the whole log is in target/build.log)"
     fi
     # Sources edited while it was building are newer than its start.
@@ -94,4 +96,31 @@ clamp() {
   if ((value < $2)); then value=$2; fi
   if ((value > $3)); then value=$3; fi
   printf '%d\n' "$value"
+}
+
+# --- Memory of this machine, shared out ------------------------------------------------------------------------
+# A process lives on its Java heap (records, batches, Spark), on tensors outside the heap (JavaCPP's maxbytes), and on
+# what neither counts: code, stacks, Netty, tables of the native libraries. JavaCPP stops a process whose resident
+# memory passes maxphysicalbytes, so that one has to hold all three. JavaCPP's defaults (tensors = heap, all = 4 x heap)
+# fit no cluster: the container is killed long before.
+uncounted=768
+
+# Left for jobs in MB: not the system, nor HDFS and the Spark daemons of scripts/local-cluster (about 1.5 GB).
+available_memory() {
+  clamp $(($(machine_memory) - 2560)) 2560 1048576
+}
+
+# The driver of a job with executors on this machine.
+driver_share() {
+  clamp $(($(available_memory) / 4)) 1024 3072
+}
+
+# executor_share EXECUTORS: one executor of this machine.
+executor_share() {
+  clamp $((($(available_memory) - $(driver_share)) / $1)) 1536 8192
+}
+
+# heap_of SHARE: 2/5 of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
+heap_of() {
+  clamp $(($1 * 2 / 5)) 512 8192
 }
