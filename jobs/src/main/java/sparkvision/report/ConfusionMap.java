@@ -179,7 +179,7 @@ final class ConfusionMap {
   }
 
   private static double fontSize(String text, double side) {
-    return Math.max(SMALLEST, Math.min(13, (side - 6) / (text.length() * DIGIT)));
+    return Math.max(SMALLEST, Math.min(side < 40 ? 11 : 13, (side - 6) / (text.length() * DIGIT)));
   }
 
   private String blocks() {
@@ -226,7 +226,7 @@ final class ConfusionMap {
           double share = (double) sums[row][column] / totals[row];
           double shade = row == column ? share : Math.sqrt(share / largest);
           (row == column ? right : wrong)
-              [(int) Math.ceil(shade * SHADES) - 1].append("M%d %dh1v1h-1z".formatted(column, row));
+              [(int) Math.ceil(shade * SHADES) - 1].append("M%s %sh1v1h-1z".formatted(column, row));
         }
       }
     }

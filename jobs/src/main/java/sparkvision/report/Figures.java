@@ -57,7 +57,7 @@ final class Figures {
     if (!Double.isFinite(seconds)) {
       return NONE;
     }
-    if (seconds < 60) {
+    if (seconds < 59.95) {
       return fixed(seconds, 1) + " s";
     }
     long whole = Math.round(seconds);

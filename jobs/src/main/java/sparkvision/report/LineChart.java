@@ -146,7 +146,7 @@ record LineChart(
     StringBuilder drawing = new StringBuilder();
     drawAxes(drawing, steps, values);
     drawing.append(
-        "<clipPath id=\"clip-%s\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n"
+        "<clipPath id=\"clip-%s\"><rect x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"/></clipPath>\n"
             .formatted(id, LEFT, TOP - 4, WIDTH - LEFT - RIGHT + 6, height - TOP - BOTTOM + 8));
     drawing.append("<g clip-path=\"url(#clip-%s)\">\n".formatted(id));
     series.forEach(line -> drawLine(drawing, line, steps, values));
@@ -161,7 +161,7 @@ record LineChart(
     return """
         <figure class="chart">
         <figcaption><b>%s</b> <span>%s</span></figcaption>
-        <svg viewBox="0 0 %d %d" role="img" aria-labelledby="title-%s"><title id="title-%s">%s over steps</title>
+        <svg viewBox="0 0 %s %s" role="img" aria-labelledby="title-%s"><title id="title-%s">%s over steps</title>
         %s</svg>
         %s</figure>
         """

@@ -103,6 +103,7 @@ public record Report(
       JsonMapper.builder()
           .propertyNamingStrategy(PropertyNamingStrategies.KEBAB_CASE)
           .enable(SerializationFeature.INDENT_OUTPUT)
+          .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
           .build();
 
@@ -162,7 +163,11 @@ public record Report(
    */
   public static Report fromJson(String json) {
     try {
-      return JSON.readValue(json, Report.class);
+      Report report = JSON.readValue(json, Report.class);
+      if (report == null) {
+        throw new IllegalArgumentException("Cannot read report: found null");
+      }
+      return report;
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("Cannot read report: " + e.getOriginalMessage(), e);
     }

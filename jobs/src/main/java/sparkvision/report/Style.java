@@ -92,7 +92,7 @@ final class Style {
       .accuracy .wide { width: 36%; }
       .pairs td { max-width: 150px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
       .ranks .wide { width: 32%; min-width: 160px; }
-      .ranks .number { white-space: nowrap; }
+      .ranks td { white-space: nowrap; }
       .bar { display: flex; height: 10px; background: var(--panel); border-radius: 2px; overflow: hidden; }
       .bar i { display: block; height: 10px; }
 
@@ -114,7 +114,7 @@ final class Style {
       pre { background: var(--panel); border-radius: 8px; padding: 16px 18px; line-height: 1.5; white-space: pre-wrap; }
       footer { border-top: 1px solid var(--line); color: var(--muted); font-size: 13px; padding-top: 14px; }
 
-      @media (max-width: 760px) {
+      @media screen and (max-width: 760px) {
         main { padding: 28px 16px; }
         .charts, .columns { grid-template-columns: minmax(0, 1fr); }
       }
@@ -122,11 +122,25 @@ final class Style {
         @page { margin: 14mm; }
         body { font-size: 12px; }
         main { padding: 0; max-width: none; }
-        .chart, tr, h2, .map { break-inside: avoid; }
-        h2, .note, .legend, caption, thead { break-after: avoid; }
+        #training, #confusion, #classes, tr { break-inside: avoid; }
+        h2, .note, section > .legend, thead { break-after: avoid; }
+        .legend, .chart figcaption, .chart figcaption span { font-size: 11px; }
+        th { font-size: 11px; }
         .scroll { overflow: visible; }
         .confusion { max-width: 100%; }
-        .gallery { grid-template-columns: repeat(6, 1fr); gap: 14px 12px; }
+        section { padding: 20px 0 22px; }
+        .figures { grid-template-columns: none; grid-auto-flow: column; margin: 18px 0; }
+        .figures dd { font-size: 20px; }
+        .facts { margin-bottom: 22px; font-size: 12px; }
+        table { font-size: 11px; }
+        .charts { gap: 18px 24px; }
+        .beside { display: block; }
+        .beside .scroll { margin-bottom: 18px; }
+        .beside table { width: 100%; }
+        .beside .confusion { max-width: 125mm; }
+        .gallery { grid-template-columns: repeat(6, 1fr); gap: 12px 10px; }
+        .mistake figcaption { font-size: 10px; }
+        .mistake .id { font-size: 9px; }
       }
       """;
 
