@@ -1,6 +1,5 @@
 package sparkvision.jobs;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.typesafe.config.Config;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -105,11 +104,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
 
     Report report = report(settings, weights, shards, metrics, seconds);
     Path output = new Path(settings.output());
-    replace(
-        output,
-        "report.json",
-        JsonMapper.builder().build().writerWithDefaultPrettyPrinter().writeValueAsBytes(report),
-        hadoop);
+    replace(output, "report.json", report.toJson().getBytes(StandardCharsets.UTF_8), hadoop);
     replace(
         output, "report.html", ReportPage.render(report).getBytes(StandardCharsets.UTF_8), hadoop);
     return report;

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.hadoop.conf.Configuration;
@@ -143,10 +144,9 @@ final class Inspect implements Callable<Integer> {
   private static ObjectNode report(FileSystem files, Path path) throws IOException {
     Report report;
     try (InputStream in = files.open(new Path(path, "report.json"))) {
-      report = JSON.readValue(in, Report.class);
-    } catch (com.fasterxml.jackson.core.JacksonException e) {
-      throw new JobException(
-          Exit.DATA, String.format("Cannot read %s: it is not a report", path), e);
+      report = Report.fromJson(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+    } catch (IllegalArgumentException e) {
+      throw new JobException(Exit.DATA, e.getMessage() + " (in " + path + ")", e);
     }
     ObjectNode node = object("report", path.toString());
     node.put("model", report.model());

@@ -7,18 +7,24 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
+import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.FileUtil;
 import org.apache.hadoop.fs.Path;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
 import sparkvision.TestCluster;
 
 /** What a user does wrong, or a disk: one sentence, an exit code, nothing half-written. */
 class BadInputTest {
 
-  private static final TestCluster CLUSTER = TestCluster.shared();
+  @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
+
+  @TempDir private java.nio.file.Path directory;
 
   private record Ended(int code, String error) {}
 
@@ -70,11 +76,10 @@ class BadInputTest {
 
   @Test
   void badPicturesBeyondTheShareStopTheJob() throws IOException {
-    copy("/images/val", "/bad/images");
-    write("/bad/images/bag/empty.png", "");
-    write("/bad/images/bag/text.jpg", "this is no picture");
-    Ended ended =
-        run("shard", "input=" + CLUSTER.hdfs("/bad/images"), "output=" + CLUSTER.hdfs("/bad/out"));
+    copyImages();
+    Files.createFile(directory.resolve("bag/empty.png"));
+    Files.writeString(directory.resolve("bag/text.jpg"), "this is no picture");
+    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/bad/out"));
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains("2 of 66");
     assertThat(exists("/bad/out/_manifest.json")).isFalse();
@@ -82,13 +87,9 @@ class BadInputTest {
 
   @Test
   void aClassWithoutImagesIsNamed() throws IOException {
-    copy("/images/val", "/hollow/images");
-    CLUSTER.files().mkdirs(new Path("/hollow/images/zebra"));
-    Ended ended =
-        run(
-            "shard",
-            "input=" + CLUSTER.hdfs("/hollow/images"),
-            "output=" + CLUSTER.hdfs("/hollow/out"));
+    copyImages();
+    Files.createDirectory(directory.resolve("zebra"));
+    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/hollow/out"));
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains("zebra");
   }
@@ -97,7 +98,7 @@ class BadInputTest {
   void anOutputThatHoldsSomethingElseIsRefused() throws IOException {
     write("/taken/mine.txt", "mine");
     Ended ended =
-        run("shard", "input=" + CLUSTER.hdfs("/images/val"), "output=" + CLUSTER.hdfs("/taken"));
+        run("shard", "input=" + CLUSTER.images("val"), "output=" + CLUSTER.hdfs("/taken"));
     assertThat(ended.code()).isIn(2, 4);
     assertThat(ended.error()).contains("/taken");
     assertThat(exists("/taken/mine.txt")).isTrue();
@@ -164,7 +165,7 @@ class BadInputTest {
   void anUnreachableHdfsIsSaid() {
     Ended ended = run("inspect", "hdfs://127.0.0.1:1/shards");
     assertThat(ended.code()).isEqualTo(3);
-    assertThat(ended.error()).contains("127.0.0.1:1");
+    assertThat(ended.error()).startsWith("Cannot reach the storage: ").contains("localhost:1");
   }
 
   @Test
@@ -204,6 +205,17 @@ class BadInputTest {
       }
     }
     throw new IOException("No Parquet file in /shards/train");
+  }
+
+  private void copyImages() throws IOException {
+    FileUtil.copy(
+        CLUSTER.images("val").toFile(),
+        FileSystem.getLocal(CLUSTER.files().getConf()),
+        new Path(directory.toString()),
+        false,
+        CLUSTER.files().getConf());
+    assertThat(directory.resolve("val/bag")).isDirectory();
+    directory = directory.resolve("val");
   }
 
   private static void copy(String from, String to) throws IOException {

@@ -128,7 +128,7 @@ class ConfigReaderTest {
   }
 
   static List<ConfJob<?>> jobs() {
-    return Sparkvision.CONF_JOBS;
+    return Sparkvision.confJobs();
   }
 
   private static void collect(

@@ -17,6 +17,7 @@ import org.apache.hadoop.fs.Path;
 import org.apache.spark.launcher.JavaModuleOptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import sparkvision.TestCluster;
 import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
@@ -28,7 +29,7 @@ import sparkvision.weights.HostTensor;
 /** The jobs in a row, on two executor processes and a real HDFS. */
 class PipelineTest {
 
-  private static final TestCluster CLUSTER = TestCluster.shared();
+  @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
 
   /** A network small enough to train here, and steps that leave epochs and rounds unfinished. */
   private static final List<String> SMALL =
@@ -210,7 +211,7 @@ class PipelineTest {
         "shard",
         null,
         List.of(
-            "input=" + CLUSTER.hdfs("/images/" + split),
+            "input=" + CLUSTER.images(split),
             "output=" + CLUSTER.hdfs("/shards/" + split),
             "samples-per-block=32",
             "blocks-per-file=2"));
