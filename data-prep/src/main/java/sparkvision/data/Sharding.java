@@ -1,6 +1,7 @@
 package sparkvision.data;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -22,7 +23,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -405,7 +405,7 @@ public final class Sharding {
     List<FilePlan> plans = plan(options, folder, probed);
     sweep(storage, output);
     Path owner = new Path(new Path(output, TEMPORARY), OWNER);
-    storage.create(owner, false).close();
+    Storage.create(storage, owner).close();
     try {
       LongAccumulator done = context.sc().longAccumulator("pictures written");
       String root = folder.root();
@@ -422,7 +422,7 @@ public final class Sharding {
 
       ShardManifest manifest = manifest(options, folder, probed, files, total);
       Path temporary = new Path(owner.getParent(), ShardManifest.NAME);
-      try (FSDataOutputStream out = storage.create(temporary, false)) {
+      try (OutputStream out = Storage.create(storage, temporary)) {
         out.write(manifest.toJson());
       }
       Storage.rename(storage, temporary, new Path(output, ShardManifest.NAME));
@@ -487,7 +487,7 @@ public final class Sharding {
     Path target = new Path(output, name);
     FileSystem storage = Storage.of(temporary, hadoop);
     ShardManifest.ShardFile file;
-    try (ParquetBlocks blocks = new ParquetBlocks(storage.create(temporary, false))) {
+    try (ParquetBlocks blocks = new ParquetBlocks(Storage.create(storage, temporary))) {
       List<Entry> entries = plan.entries();
       for (int from = 0; from < entries.size(); from += samplesPerBlock) {
         int to = Math.min(entries.size(), from + samplesPerBlock);
