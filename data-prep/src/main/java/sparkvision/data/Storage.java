@@ -82,6 +82,18 @@ final class Storage {
     return (int) crc.getValue();
   }
 
+  /** The checksum of a whole file. */
+  static int crc32c(FileSystem files, Path path) throws IOException {
+    CRC32C crc = new CRC32C();
+    byte[] buffer = new byte[1 << 20];
+    try (FSDataInputStream in = files.open(path)) {
+      for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
+        crc.update(buffer, 0, count);
+      }
+    }
+    return (int) crc.getValue();
+  }
+
   /** A checksum as manifests write it: eight lower-case hexadecimal digits. */
   static String hex(int crc) {
     return String.format("%08x", crc);
