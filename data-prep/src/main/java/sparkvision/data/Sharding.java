@@ -1,6 +1,7 @@
 package sparkvision.data;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -22,7 +23,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -204,17 +204,23 @@ public final class Sharding {
     }
   }
 
-  /** Removes what this job writes, and only that. */
+  /**
+   * Removes what this job writes, all but the mark of ownership: a task that was given up may still
+   * be running, and what it leaves must be known as ours.
+   */
   private static void sweep(FileSystem storage, Path output) throws IOException {
-    if (!storage.exists(output)) {
-      return;
-    }
-    for (FileStatus entry : Storage.list(storage, output)) {
-      if (entry.getPath().getName().matches(FILE_PATTERN)) {
-        storage.delete(entry.getPath(), false);
+    Path temporary = new Path(output, TEMPORARY);
+    for (Path directory : List.of(output, temporary)) {
+      if (!storage.exists(directory)) {
+        return;
+      }
+      for (FileStatus entry : Storage.list(storage, directory)) {
+        String name = entry.getPath().getName();
+        if (!name.equals(TEMPORARY) && !name.equals(OWNER)) {
+          storage.delete(entry.getPath(), false);
+        }
       }
     }
-    storage.delete(new Path(output, TEMPORARY), true);
   }
 
   // Pass 1
@@ -386,11 +392,11 @@ public final class Sharding {
   // Pass 2
 
   /** A picture on its way into a block. */
-  private record Entry(String path, int label, long length, int crc, int width, int height)
+  record Entry(String path, int label, long length, int crc, int width, int height)
       implements Serializable {}
 
   /** A file to be written. */
-  private record FilePlan(int index, List<Entry> entries) implements Serializable {}
+  record FilePlan(int index, List<Entry> entries) implements Serializable {}
 
   private static Outcome write(
       JavaSparkContext context,
@@ -405,7 +411,9 @@ public final class Sharding {
     List<FilePlan> plans = plan(options, folder, probed);
     sweep(storage, output);
     Path owner = new Path(new Path(output, TEMPORARY), OWNER);
-    storage.create(owner, false).close();
+    if (!storage.exists(owner)) {
+      Storage.create(storage, owner).close();
+    }
     try {
       LongAccumulator done = context.sc().longAccumulator("pictures written");
       String root = folder.root();
@@ -422,7 +430,7 @@ public final class Sharding {
 
       ShardManifest manifest = manifest(options, folder, probed, files, total);
       Path temporary = new Path(owner.getParent(), ShardManifest.NAME);
-      try (FSDataOutputStream out = storage.create(temporary, false)) {
+      try (OutputStream out = Storage.create(storage, temporary)) {
         out.write(manifest.toJson());
       }
       Storage.rename(storage, temporary, new Path(output, ShardManifest.NAME));
@@ -474,7 +482,7 @@ public final class Sharding {
    * Writes one file under a name of its own and renames it. The bytes are a pure function of the
    * plan, so when another attempt was faster its file is as good.
    */
-  private static ShardManifest.ShardFile writeFile(
+  static ShardManifest.ShardFile writeFile(
       Configuration hadoop,
       String root,
       String output,
@@ -487,7 +495,7 @@ public final class Sharding {
     Path target = new Path(output, name);
     FileSystem storage = Storage.of(temporary, hadoop);
     ShardManifest.ShardFile file;
-    try (ParquetBlocks blocks = new ParquetBlocks(storage.create(temporary, false))) {
+    try (ParquetBlocks blocks = new ParquetBlocks(Storage.create(storage, temporary))) {
       List<Entry> entries = plan.entries();
       for (int from = 0; from < entries.size(); from += samplesPerBlock) {
         int to = Math.min(entries.size(), from + samplesPerBlock);
@@ -498,7 +506,7 @@ public final class Sharding {
     }
     if (storage.exists(target) || !storage.rename(temporary, target)) {
       storage.delete(temporary, false);
-      if (!storage.exists(target) || storage.getFileStatus(target).getLen() != file.length()) {
+      if (!Storage.hex(Storage.crc32c(storage, target)).equals(file.crc32c())) {
         throw new IOException(
             "Cannot rename " + temporary + " to " + target + ": another file is in the way");
       }
