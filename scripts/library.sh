@@ -34,7 +34,7 @@ maven() {
   local args=()
   # shellcheck disable=SC2206 # words on purpose
   args=(${MAVEN_ARGS:-})
-  (cd "$root" && mvn -B -ntp "${args[@]+"${args[@]}"}" "$@")
+  (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
 }
 
 outdated() {
