@@ -103,7 +103,7 @@ clamp() {
 # what neither counts: code, stacks, Netty, tables of the native libraries. JavaCPP stops a process whose resident
 # memory passes maxphysicalbytes, so that one has to hold all three. JavaCPP's defaults (tensors = heap, all = 4 x heap)
 # fit no cluster: the container is killed long before.
-uncounted=768
+uncounted=512
 
 # Left for jobs in MB: not the system, nor HDFS and the Spark daemons of scripts/local-cluster (about 1.5 GB).
 available_memory() {
@@ -120,7 +120,7 @@ executor_share() {
   clamp $((($(available_memory) - $(driver_share)) / $1)) 1536 8192
 }
 
-# heap_of SHARE: 2/5 of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
+# heap_of SHARE: a third of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
 heap_of() {
-  clamp $(($1 * 2 / 5)) 512 8192
+  clamp $(($1 / 3)) 512 8192
 }
