@@ -53,7 +53,7 @@ build() {
     # Two scripts at once: the second waits and finds the work done.
     if command -v flock > /dev/null; then flock 9; fi
     outdated || exit 0
-    note "building ${jar#"$root"/} (log: target/build.log; the first build downloads about 700 MB)"
+    note "building ${jar#"$root"/} (log: target/build.log; the first build downloads about 500 MB)"
     local started=$SECONDS
     touch "$root/target/build.started"
     if ! maven -Dmaven.test.skip=true package > "$root/target/build.log" 2>&1; then
