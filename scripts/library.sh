@@ -34,7 +34,7 @@ maven() {
   local args=()
   # shellcheck disable=SC2206 # words on purpose
   args=(${MAVEN_ARGS:-})
-  (cd "$root" && mvn -B -ntp "${args[@]+"${args[@]}"}" "$@")
+  (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
 }
 
 outdated() {
@@ -53,7 +53,7 @@ build() {
     # Two scripts at once: the second waits and finds the work done.
     if command -v flock > /dev/null; then flock 9; fi
     outdated || exit 0
-    note "building ${jar#"$root"/} (log: target/build.log; the first build downloads about 700 MB)"
+    note "building ${jar#"$root"/} (log: target/build.log; the first build downloads about 500 MB)"
     local started=$SECONDS
     touch "$root/target/build.started"
     if ! maven -Dmaven.test.skip=true package > "$root/target/build.log" 2>&1; then
@@ -103,7 +103,7 @@ clamp() {
 # what neither counts: code, stacks, Netty, tables of the native libraries. JavaCPP stops a process whose resident
 # memory passes maxphysicalbytes, so that one has to hold all three. JavaCPP's defaults (tensors = heap, all = 4 x heap)
 # fit no cluster: the container is killed long before.
-uncounted=768
+uncounted=512
 
 # Left for jobs in MB: not the system, nor HDFS and the Spark daemons of scripts/local-cluster (about 1.5 GB).
 available_memory() {
@@ -120,7 +120,7 @@ executor_share() {
   clamp $((($(available_memory) - $(driver_share)) / $1)) 1536 8192
 }
 
-# heap_of SHARE: 2/5 of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
+# heap_of SHARE: a third of it, the rest for tensors and the uncounted; never below what Spark accepts (450 MB).
 heap_of() {
-  clamp $(($1 * 2 / 5)) 512 8192
+  clamp $(($1 / 3)) 512 8192
 }
