@@ -29,11 +29,17 @@ java_command() {
   fi
 }
 
-# Runs Maven in the checkout. MAVEN_ARGS is Maven 3.9's own variable; older ones get it here.
+# Runs Maven in the checkout, for the platform of this machine (plain mvn packages for linux-x86_64). MAVEN_ARGS is
+# Maven 3.9's own variable; older ones get it here.
 maven() {
   local args=()
   # shellcheck disable=SC2206 # words on purpose
   args=(${MAVEN_ARGS:-})
+  case $(uname -s)-$(uname -m) in
+    Linux-aarch64) args+=(-Plinux-arm64) ;;
+    Darwin-arm64) args+=(-Pmacosx-arm64) ;;
+    Darwin-x86_64) args+=(-Pmacosx-x86_64) ;;
+  esac
   (cd "$root" && mvn -B "${args[@]+"${args[@]}"}" "$@")
 }
 

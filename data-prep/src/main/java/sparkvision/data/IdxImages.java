@@ -41,8 +41,8 @@ public final class IdxImages {
     try {
       Path from = new Path(input);
       FileSystem source = Storage.of(from, hadoop);
-      Path to = new Path(output);
-      FileSystem target = Storage.of(to, hadoop);
+      FileSystem target = Storage.of(new Path(output), hadoop);
+      Path to = target.makeQualified(new Path(output));
       if (!source.exists(new Path(from, "classes.txt"))) {
         throw new IllegalArgumentException(
             "Cannot unpack " + input + ": there is no classes.txt in it");

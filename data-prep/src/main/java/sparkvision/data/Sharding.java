@@ -1,6 +1,10 @@
 package sparkvision.data;
 
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
 import java.io.OutputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -13,7 +17,6 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -317,20 +320,24 @@ public final class Sharding {
     int pictures = folder.images().size();
     int slots = context.defaultParallelism();
     int slices = Math.max(Math.min(pictures, 8 * slots), pictures / 1024);
+    List<byte[]> packed = new ArrayList<>(slices);
+    for (long slice = 0; slice < slices; slice++) {
+      int from = (int) (slice * pictures / slices);
+      int to = (int) ((slice + 1) * pictures / slices);
+      packed.add(pack(new ArrayList<>(folder.images().subList(from, to))));
+    }
     LongAccumulator done = context.sc().longAccumulator("pictures probed");
     String root = folder.root();
-    JavaRDD<Part> parts =
+    JavaRDD<byte[]> parts =
         context
-            .parallelize(folder.images(), slices)
-            .mapPartitions(images -> probePart(conf.value().value(), root, images, done));
+            .parallelize(packed, slices)
+            .map(images -> pack(probePart(conf.value().value(), root, unpack(images), done)));
     return new Probed(folder, await(context, parts, "probe", done, pictures, listener));
   }
 
-  private static Iterator<Part> probePart(
-      Configuration hadoop, String root, Iterator<ImageFolder.Image> images, LongAccumulator done)
+  private static Part probePart(
+      Configuration hadoop, String root, List<ImageFolder.Image> mine, LongAccumulator done)
       throws IOException {
-    List<ImageFolder.Image> mine = new ArrayList<>();
-    images.forEachRemaining(mine::add);
     Part part = new Part(mine.size());
     for (int i = 0; i < mine.size(); i++) {
       byte[] bytes = bytes(hadoop, root, mine.get(i).path(), mine.get(i).length());
@@ -345,7 +352,7 @@ public final class Sharding {
       }
       done.add(1);
     }
-    return List.of(part).iterator();
+    return part;
   }
 
   private static byte[] bytes(Configuration hadoop, String root, String path, long length)
@@ -419,12 +426,19 @@ public final class Sharding {
       String root = folder.root();
       String target = output.toString();
       int samplesPerBlock = options.samplesPerBlock();
-      JavaRDD<ShardManifest.ShardFile> written =
+      JavaRDD<byte[]> written =
           context
-              .parallelize(plans, plans.size())
+              .parallelize(plans.stream().map(Sharding::pack).toList(), plans.size())
               .map(
                   plan ->
-                      writeFile(conf.value().value(), root, target, samplesPerBlock, plan, done));
+                      pack(
+                          writeFile(
+                              conf.value().value(),
+                              root,
+                              target,
+                              samplesPerBlock,
+                              unpack(plan),
+                              done)));
       long total = plans.stream().mapToLong(plan -> plan.entries().size()).sum();
       List<ShardManifest.ShardFile> files = await(context, written, "write", done, total, listener);
 
@@ -619,22 +633,46 @@ public final class Sharding {
 
   // Spark
 
+  /** Java serialization by our own hand: a cluster may force Kryo, which cannot make records. */
+  private static byte[] pack(Object value) {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+      out.writeObject(value);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return bytes.toByteArray();
+  }
+
+  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals", "BanSerializableRead"})
+  private static <T> T unpack(byte[] bytes) {
+    try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
+      return (T) in.readObject();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (ClassNotFoundException e) {
+      throw new IllegalStateException("Cannot unpack " + e.getMessage() + ": no such class", e);
+    }
+  }
+
   /** Runs a job and tells the listener how far it is; unwraps the cause when it fails. */
   private static <T> List<T> await(
       JavaSparkContext context,
-      JavaRDD<T> rdd,
+      JavaRDD<byte[]> rdd,
       String phase,
       LongAccumulator done,
       long total,
       Listener listener) {
     context.setJobDescription("shard: " + phase + " " + total + " pictures");
-    JavaFutureAction<List<T>> job = rdd.collectAsync();
+    JavaFutureAction<List<byte[]>> job = rdd.collectAsync();
     context.setJobDescription(null);
     try {
       while (true) {
         listener.progress(phase, Math.min(done.value(), total), total);
         try {
-          List<T> result = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
+          List<byte[]> packed = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
+          List<T> result = new ArrayList<>(packed.size());
+          packed.forEach(bytes -> result.add(unpack(bytes)));
           listener.progress(phase, total, total);
           return result;
         } catch (TimeoutException e) {
