@@ -1,5 +1,7 @@
 package sparkvision;
 
+import java.util.Arrays;
+
 /** A job's end that is not success: an exit code, and one sentence that says what to change. */
 public final class JobException extends RuntimeException {
 
@@ -30,6 +32,11 @@ public final class JobException extends RuntimeException {
 
     public int code() {
       return code;
+    }
+
+    /** The constant with this code. */
+    public static Exit of(int code) {
+      return Arrays.stream(values()).filter(exit -> exit.code == code).findFirst().orElseThrow();
     }
   }
 

@@ -2,16 +2,17 @@ package sparkvision.data;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 
 /**
  * The batches of one rank in order, decoded and augmented in background threads while the network
@@ -44,7 +45,7 @@ public final class BatchLoader implements AutoCloseable {
     }
   }
 
-  private static final long CLOSE_SECONDS = 30;
+  private static final long CLOSE_MILLIS = 30_000;
 
   private final ShardSet shards;
   private final SampleOrder order;
@@ -52,8 +53,8 @@ public final class BatchLoader implements AutoCloseable {
   private final long seed;
   private final Slice slice;
   private final int ahead;
-  private final Thread reader;
   private final ExecutorService workers;
+  private final List<Thread> threads = Collections.synchronizedList(new ArrayList<>());
 
   // Used by the thread that calls next() alone.
   private final ArrayDeque<Future<Batch>> started = new ArrayDeque<>();
@@ -65,6 +66,7 @@ public final class BatchLoader implements AutoCloseable {
   private long nextStep;
   private RuntimeException failure;
   private boolean closed;
+  private int blocksRead;
 
   /**
    * Starts reading at once.
@@ -100,16 +102,15 @@ public final class BatchLoader implements AutoCloseable {
     this.ahead = Math.max(threads, prefetch);
     this.startedUpTo = slice.firstStep();
     this.nextStep = slice.firstStep();
-    String name = "batch-loader-" + slice.rank();
-    this.workers = Executors.newFixedThreadPool(threads, task -> daemon(task, name + "-decode"));
-    this.reader = daemon(this::readWindows, name + "-read");
-    reader.start();
+    this.workers = Executors.newFixedThreadPool(threads, task -> thread(task, "decode"));
+    thread(this::readWindows, "read").start();
     startMore();
   }
 
-  private static Thread daemon(Runnable task, String name) {
-    Thread thread = new Thread(task, name);
+  private Thread thread(Runnable task, String what) {
+    Thread thread = new Thread(task, "batch-loader-" + slice.rank() + "-" + what);
     thread.setDaemon(true);
+    threads.add(thread);
     return thread;
   }
 
@@ -140,10 +141,15 @@ public final class BatchLoader implements AutoCloseable {
               ? known
               : new IllegalStateException("Cannot load a batch: " + e.getCause(), e.getCause());
       synchronized (this) {
+        if (closed) {
+          throw new IllegalStateException("Cannot load a batch: the loader is closed", e);
+        }
         failure = cause;
         notifyAll();
       }
       throw cause;
+    } catch (CancellationException e) {
+      throw new IllegalStateException("Cannot load a batch: the loader is closed", e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("Cannot load a batch: interrupted", e);
@@ -167,20 +173,34 @@ public final class BatchLoader implements AutoCloseable {
       closed = true;
       notifyAll();
     }
-    workers.shutdownNow();
-    reader.interrupt();
+    for (Runnable neverRun : workers.shutdownNow()) {
+      ((Future<?>) neverRun).cancel(false); // next() may wait for it in another thread
+    }
+    threads.forEach(Thread::interrupt);
     try {
-      reader.join(TimeUnit.SECONDS.toMillis(CLOSE_SECONDS));
-      if (!workers.awaitTermination(CLOSE_SECONDS, TimeUnit.SECONDS)) {
-        throw new IllegalStateException("Cannot close the loader: its threads do not stop");
+      for (Thread thread : threads) {
+        thread.join(CLOSE_MILLIS);
+        if (thread.isAlive()) {
+          throw new IllegalStateException(
+              "Cannot close the loader: " + thread.getName() + " does not stop");
+        }
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
   }
 
-  private void startMore() {
-    while (started.size() < ahead && startedUpTo < slice.endStep()) {
+  synchronized int blocksRead() {
+    return blocksRead;
+  }
+
+  /** Batches that are made and wait to be taken. */
+  long ready() {
+    return started.stream().filter(Future::isDone).count();
+  }
+
+  private synchronized void startMore() {
+    while (!closed && started.size() < ahead && startedUpTo < slice.endStep()) {
       long step = startedUpTo++;
       started.add(workers.submit(() -> batch(step)));
     }
@@ -293,6 +313,9 @@ public final class BatchLoader implements AutoCloseable {
         throw new InterruptedException();
       }
       List<Sample> rows = shards.read(block.getKey());
+      synchronized (this) {
+        blocksRead++;
+      }
       for (int index : block.getValue()) {
         samples.put(index, rows.get(index - order.start(block.getKey())));
       }

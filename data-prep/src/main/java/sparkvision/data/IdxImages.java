@@ -4,13 +4,13 @@ import java.io.BufferedInputStream;
 import java.io.DataInputStream;
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.UUID;
 import java.util.zip.GZIPInputStream;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
@@ -41,8 +41,8 @@ public final class IdxImages {
     try {
       Path from = new Path(input);
       FileSystem source = Storage.of(from, hadoop);
-      Path to = new Path(output);
-      FileSystem target = Storage.of(to, hadoop);
+      FileSystem target = Storage.of(new Path(output), hadoop);
+      Path to = target.makeQualified(new Path(output));
       if (!source.exists(new Path(from, "classes.txt"))) {
         throw new IllegalArgumentException(
             "Cannot unpack " + input + ": there is no classes.txt in it");
@@ -68,7 +68,7 @@ public final class IdxImages {
                 .toList();
         split(source, from, "train", classes, target, new Path(temporary, "train"), listener);
         split(source, from, "t10k", classes, target, new Path(temporary, "val"), listener);
-        try (FSDataOutputStream out = target.create(new Path(temporary, DONE), false)) {
+        try (OutputStream out = Storage.create(target, new Path(temporary, DONE))) {
           out.write(key.getBytes(StandardCharsets.UTF_8));
         }
         target.delete(to, false); // an empty directory; a rename would go into it
@@ -113,7 +113,7 @@ public final class IdxImages {
         }
         byte[] png = Images.encodePng(new Images.Picture(width, height, 1, pixels));
         Path file = new Path(to, classes.get(label) + "/" + String.format("%05d.png", i));
-        try (FSDataOutputStream out = target.create(file, false)) {
+        try (OutputStream out = Storage.create(target, file)) {
           out.write(png);
         }
         if (i % 100 == 0 || i == count - 1) {

@@ -7,9 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -134,18 +132,13 @@ public final class ShardSet {
    * @throws DataException if a checksum does not match the manifest
    */
   public void verify() {
-    byte[] buffer = new byte[1 << 20];
     for (ShardManifest.ShardFile file : manifest.files()) {
       Path path = new Path(directory, file.name());
-      CRC32C crc = new CRC32C();
-      try (FSDataInputStream in = storage.open(path)) {
-        for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
-          crc.update(buffer, 0, count);
-        }
+      try {
+        check(path.toString(), Storage.crc32c(storage, path), file.crc32c());
       } catch (IOException e) {
         throw new UncheckedIOException("Cannot read shard " + path + ": " + e.getMessage(), e);
       }
-      check(path.toString(), (int) crc.getValue(), file.crc32c());
     }
   }
 

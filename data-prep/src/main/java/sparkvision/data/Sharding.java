@@ -1,6 +1,11 @@
 package sparkvision.data;
 
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
+import java.io.OutputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -12,7 +17,6 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -22,7 +26,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -204,17 +207,23 @@ public final class Sharding {
     }
   }
 
-  /** Removes what this job writes, and only that. */
+  /**
+   * Removes what this job writes, all but the mark of ownership: a task that was given up may still
+   * be running, and what it leaves must be known as ours.
+   */
   private static void sweep(FileSystem storage, Path output) throws IOException {
-    if (!storage.exists(output)) {
-      return;
-    }
-    for (FileStatus entry : Storage.list(storage, output)) {
-      if (entry.getPath().getName().matches(FILE_PATTERN)) {
-        storage.delete(entry.getPath(), false);
+    Path temporary = new Path(output, TEMPORARY);
+    for (Path directory : List.of(output, temporary)) {
+      if (!storage.exists(directory)) {
+        return;
+      }
+      for (FileStatus entry : Storage.list(storage, directory)) {
+        String name = entry.getPath().getName();
+        if (!name.equals(TEMPORARY) && !name.equals(OWNER)) {
+          storage.delete(entry.getPath(), false);
+        }
       }
     }
-    storage.delete(new Path(output, TEMPORARY), true);
   }
 
   // Pass 1
@@ -311,20 +320,24 @@ public final class Sharding {
     int pictures = folder.images().size();
     int slots = context.defaultParallelism();
     int slices = Math.max(Math.min(pictures, 8 * slots), pictures / 1024);
+    List<byte[]> packed = new ArrayList<>(slices);
+    for (long slice = 0; slice < slices; slice++) {
+      int from = (int) (slice * pictures / slices);
+      int to = (int) ((slice + 1) * pictures / slices);
+      packed.add(pack(new ArrayList<>(folder.images().subList(from, to))));
+    }
     LongAccumulator done = context.sc().longAccumulator("pictures probed");
     String root = folder.root();
-    JavaRDD<Part> parts =
+    JavaRDD<byte[]> parts =
         context
-            .parallelize(folder.images(), slices)
-            .mapPartitions(images -> probePart(conf.value().value(), root, images, done));
+            .parallelize(packed, slices)
+            .map(images -> pack(probePart(conf.value().value(), root, unpack(images), done)));
     return new Probed(folder, await(context, parts, "probe", done, pictures, listener));
   }
 
-  private static Iterator<Part> probePart(
-      Configuration hadoop, String root, Iterator<ImageFolder.Image> images, LongAccumulator done)
+  private static Part probePart(
+      Configuration hadoop, String root, List<ImageFolder.Image> mine, LongAccumulator done)
       throws IOException {
-    List<ImageFolder.Image> mine = new ArrayList<>();
-    images.forEachRemaining(mine::add);
     Part part = new Part(mine.size());
     for (int i = 0; i < mine.size(); i++) {
       byte[] bytes = bytes(hadoop, root, mine.get(i).path(), mine.get(i).length());
@@ -339,7 +352,7 @@ public final class Sharding {
       }
       done.add(1);
     }
-    return List.of(part).iterator();
+    return part;
   }
 
   private static byte[] bytes(Configuration hadoop, String root, String path, long length)
@@ -386,11 +399,11 @@ public final class Sharding {
   // Pass 2
 
   /** A picture on its way into a block. */
-  private record Entry(String path, int label, long length, int crc, int width, int height)
+  record Entry(String path, int label, long length, int crc, int width, int height)
       implements Serializable {}
 
   /** A file to be written. */
-  private record FilePlan(int index, List<Entry> entries) implements Serializable {}
+  record FilePlan(int index, List<Entry> entries) implements Serializable {}
 
   private static Outcome write(
       JavaSparkContext context,
@@ -405,24 +418,33 @@ public final class Sharding {
     List<FilePlan> plans = plan(options, folder, probed);
     sweep(storage, output);
     Path owner = new Path(new Path(output, TEMPORARY), OWNER);
-    storage.create(owner, false).close();
+    if (!storage.exists(owner)) {
+      Storage.create(storage, owner).close();
+    }
     try {
       LongAccumulator done = context.sc().longAccumulator("pictures written");
       String root = folder.root();
       String target = output.toString();
       int samplesPerBlock = options.samplesPerBlock();
-      JavaRDD<ShardManifest.ShardFile> written =
+      JavaRDD<byte[]> written =
           context
-              .parallelize(plans, plans.size())
+              .parallelize(plans.stream().map(Sharding::pack).toList(), plans.size())
               .map(
                   plan ->
-                      writeFile(conf.value().value(), root, target, samplesPerBlock, plan, done));
+                      pack(
+                          writeFile(
+                              conf.value().value(),
+                              root,
+                              target,
+                              samplesPerBlock,
+                              unpack(plan),
+                              done)));
       long total = plans.stream().mapToLong(plan -> plan.entries().size()).sum();
       List<ShardManifest.ShardFile> files = await(context, written, "write", done, total, listener);
 
       ShardManifest manifest = manifest(options, folder, probed, files, total);
       Path temporary = new Path(owner.getParent(), ShardManifest.NAME);
-      try (FSDataOutputStream out = storage.create(temporary, false)) {
+      try (OutputStream out = Storage.create(storage, temporary)) {
         out.write(manifest.toJson());
       }
       Storage.rename(storage, temporary, new Path(output, ShardManifest.NAME));
@@ -474,7 +496,7 @@ public final class Sharding {
    * Writes one file under a name of its own and renames it. The bytes are a pure function of the
    * plan, so when another attempt was faster its file is as good.
    */
-  private static ShardManifest.ShardFile writeFile(
+  static ShardManifest.ShardFile writeFile(
       Configuration hadoop,
       String root,
       String output,
@@ -487,7 +509,7 @@ public final class Sharding {
     Path target = new Path(output, name);
     FileSystem storage = Storage.of(temporary, hadoop);
     ShardManifest.ShardFile file;
-    try (ParquetBlocks blocks = new ParquetBlocks(storage.create(temporary, false))) {
+    try (ParquetBlocks blocks = new ParquetBlocks(Storage.create(storage, temporary))) {
       List<Entry> entries = plan.entries();
       for (int from = 0; from < entries.size(); from += samplesPerBlock) {
         int to = Math.min(entries.size(), from + samplesPerBlock);
@@ -498,7 +520,7 @@ public final class Sharding {
     }
     if (storage.exists(target) || !storage.rename(temporary, target)) {
       storage.delete(temporary, false);
-      if (!storage.exists(target) || storage.getFileStatus(target).getLen() != file.length()) {
+      if (!Storage.hex(Storage.crc32c(storage, target)).equals(file.crc32c())) {
         throw new IOException(
             "Cannot rename " + temporary + " to " + target + ": another file is in the way");
       }
@@ -611,22 +633,46 @@ public final class Sharding {
 
   // Spark
 
+  /** Java serialization by our own hand: a cluster may force Kryo, which cannot make records. */
+  private static byte[] pack(Object value) {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+      out.writeObject(value);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return bytes.toByteArray();
+  }
+
+  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals", "BanSerializableRead"})
+  private static <T> T unpack(byte[] bytes) {
+    try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
+      return (T) in.readObject();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (ClassNotFoundException e) {
+      throw new IllegalStateException("Cannot unpack " + e.getMessage() + ": no such class", e);
+    }
+  }
+
   /** Runs a job and tells the listener how far it is; unwraps the cause when it fails. */
   private static <T> List<T> await(
       JavaSparkContext context,
-      JavaRDD<T> rdd,
+      JavaRDD<byte[]> rdd,
       String phase,
       LongAccumulator done,
       long total,
       Listener listener) {
     context.setJobDescription("shard: " + phase + " " + total + " pictures");
-    JavaFutureAction<List<T>> job = rdd.collectAsync();
+    JavaFutureAction<List<byte[]>> job = rdd.collectAsync();
     context.setJobDescription(null);
     try {
       while (true) {
         listener.progress(phase, Math.min(done.value(), total), total);
         try {
-          List<T> result = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
+          List<byte[]> packed = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
+          List<T> result = new ArrayList<>(packed.size());
+          packed.forEach(bytes -> result.add(unpack(bytes)));
           listener.progress(phase, total, total);
           return result;
         } catch (TimeoutException e) {

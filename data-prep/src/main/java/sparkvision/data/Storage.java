@@ -1,6 +1,10 @@
 package sparkvision.data;
 
+import java.io.BufferedOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -11,9 +15,12 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocalFileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RawLocalFileSystem;
 
 /** What this package asks of Hadoop file systems, the same for local paths, HDFS and S3A. */
 final class Storage {
+
+  private static final int BUFFER_BYTES = 1 << 16;
 
   private Storage() {}
 
@@ -47,6 +54,21 @@ final class Storage {
     return bytes;
   }
 
+  /**
+   * Creates a file, with its parents; it must not exist. A local one is written past Hadoop, which
+   * starts a {@code chmod} process for every file where its native library is missing.
+   */
+  static OutputStream create(FileSystem files, Path path) throws IOException {
+    if (files instanceof RawLocalFileSystem local) {
+      java.nio.file.Path file = local.pathToFile(path).toPath();
+      Files.createDirectories(file.getParent());
+      return new BufferedOutputStream(
+          Files.newOutputStream(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
+          BUFFER_BYTES);
+    }
+    return files.create(path, false);
+  }
+
   /** Renames and looks at the answer: HDFS says false, and throws nothing, when it did not. */
   static void rename(FileSystem files, Path from, Path to) throws IOException {
     if (!files.rename(from, to)) {
@@ -57,6 +79,18 @@ final class Storage {
   static int crc32c(byte[] bytes) {
     CRC32C crc = new CRC32C();
     crc.update(bytes);
+    return (int) crc.getValue();
+  }
+
+  /** The checksum of a whole file. */
+  static int crc32c(FileSystem files, Path path) throws IOException {
+    CRC32C crc = new CRC32C();
+    byte[] buffer = new byte[1 << 20];
+    try (FSDataInputStream in = files.open(path)) {
+      for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
+        crc.update(buffer, 0, count);
+      }
+    }
     return (int) crc.getValue();
   }
 

@@ -64,9 +64,10 @@
  * </pre>
  *
  * <p><b>Writing.</b> A task writes {@code _temporary/part-*.<uuid>} and renames it; a file that is
- * there already, from a faster attempt, is equal byte for byte. The manifest is written into {@code
- * _temporary}, and its rename is the commit. A directory with {@code
- * _temporary/sparkvision-sharding} but no manifest is a broken run of ours: the next one sweeps it.
+ * there already, from a faster attempt, must have the same checksum. The manifest is written into
+ * {@code _temporary}, and its rename is the commit; then {@code _temporary} goes. A directory with
+ * the mark {@code _temporary/sparkvision-sharding} but no manifest is a broken run of ours: the
+ * next run sweeps it and starts again.
  *
  * <h2>Order and augmentation</h2>
  *

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,6 +19,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.spark.sql.Row;
+import org.apache.spark.util.LongAccumulator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -242,6 +244,66 @@ final class ShardingTest {
     shards.verify();
     assertThat(names(output))
         .containsExactlyInAnyOrder("_manifest.json", "part-00000.parquet", "part-00001.parquet");
+  }
+
+  @Test
+  void twoAttemptsAtOneFileAreHarmless() throws IOException {
+    Path input = Pictures.folder(dir.resolve("in"), 2);
+    Path output = Files.createDirectories(dir.resolve("out"));
+    byte[] bytes = Files.readAllBytes(input.resolve("bee/001.png"));
+    List<Sharding.Entry> entries =
+        List.of(new Sharding.Entry("bee/001.png", 1, bytes.length, Storage.crc32c(bytes), 6, 5));
+    Sharding.FilePlan plan = new Sharding.FilePlan(3, entries);
+    LongAccumulator done = Shards.spark().sparkContext().longAccumulator();
+    ShardManifest.ShardFile first =
+        Sharding.writeFile(Shards.HADOOP, input.toString(), output.toString(), 4, plan, done);
+    ShardManifest.ShardFile second =
+        Sharding.writeFile(Shards.HADOOP, input.toString(), output.toString(), 4, plan, done);
+    assertThat(second).isEqualTo(first);
+    assertThat(names(output)).containsExactlyInAnyOrder("part-00003.parquet", "_temporary");
+    assertThat(output.resolve("_temporary")).isEmptyDirectory();
+
+    Files.write(output.resolve("part-00003.parquet"), new byte[] {1});
+    assertThatThrownBy(
+            () ->
+                Sharding.writeFile(
+                    Shards.HADOOP, input.toString(), output.toString(), 4, plan, done))
+        .isInstanceOf(IOException.class)
+        .hasMessageEndingWith("another file is in the way");
+  }
+
+  @Test
+  void failsWhenAPictureChangesMeanwhileAndCanBeRunAgain() throws IOException {
+    Path input = Pictures.folder(dir.resolve("in"), 4);
+    Path output = dir.resolve("out");
+    Path picture = input.resolve("cat/002.png");
+    byte[] changed = Files.readAllBytes(picture);
+    changed[changed.length / 2] ^= 1;
+    assertThatThrownBy(
+            () ->
+                Sharding.run(
+                    Shards.spark(),
+                    Shards.options(input, output),
+                    (phase, done, total) -> {
+                      if (phase.equals("probe") && done == total) {
+                        overwrite(picture, changed);
+                      }
+                    }))
+        .isInstanceOf(DataException.class)
+        .hasMessageEndingWith("cat/002.png: it changed while the job ran");
+    assertThat(output.resolve("_manifest.json")).doesNotExist();
+    ShardManifest manifest = Shards.of(input, output).manifest();
+    assertThat(manifest.samples()).isEqualTo(11);
+    assertThat(names(output))
+        .containsExactlyInAnyOrder("_manifest.json", "part-00000.parquet", "part-00001.parquet");
+  }
+
+  private static void overwrite(Path file, byte[] bytes) {
+    try {
+      Files.write(file, bytes);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Test

@@ -16,6 +16,8 @@ final class Shards {
     return SparkSession.builder()
         .master("local[2]")
         .appName("data-prep tests")
+        // Clusters force it, and it is the one that cannot serialize everything.
+        .config("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
         .config("spark.ui.enabled", false)
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")

@@ -16,9 +16,12 @@ public final class Checkpoint {
 
   /** Present exactly in complete checkpoints. */
   public static final String MANIFEST = "MANIFEST.json";
+
   static final String STATE = "state.json";
+
   /** Parameters and running statistics. */
   public static final String MODEL = "model.safetensors";
+
   static final JsonMapper JSON = JsonMapper.builder().build();
 
   /** The content of {@code MANIFEST.json}. */

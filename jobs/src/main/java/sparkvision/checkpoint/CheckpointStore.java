@@ -58,28 +58,41 @@ public final class CheckpointStore {
    */
   public Path commit(Path staged, long step, List<Part> parts, Object state, RunLock lock)
       throws IOException {
+    for (Part part : parts) {
+      Path path = new Path(staged, part.name());
+      if (!files.exists(path) || files.getFileStatus(path).getLen() != part.length()) {
+        throw new IOException(
+            String.format("Cannot commit checkpoint of step %d: %s is gone", step, path));
+      }
+    }
     List<Part> all = new ArrayList<>(parts);
     all.add(
         Part.write(
             files,
             staged,
             Checkpoint.STATE,
-            out -> out.write(Checkpoint.JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(state))));
+            out ->
+                out.write(
+                    Checkpoint.JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(state))));
     Checkpoint.Manifest manifest = new Checkpoint.Manifest(VERSION, step, all);
     Part.write(
         files,
         staged,
         Checkpoint.MANIFEST,
-        out -> out.write(Checkpoint.JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(manifest)));
+        out ->
+            out.write(
+                Checkpoint.JSON.writerWithDefaultPrettyPrinter().writeValueAsBytes(manifest)));
     lock.check();
     Path committed = new Path(root, name(step));
     if (files.exists(committed)) {
       // One that did not verify, or resume would have started from it.
       files.delete(committed, true);
     }
-    if (!files.rename(staged, committed) || !files.exists(new Path(committed, Checkpoint.MANIFEST))) {
+    if (!files.rename(staged, committed)
+        || !files.exists(new Path(committed, Checkpoint.MANIFEST))) {
       throw new IOException(
-          String.format("Cannot commit checkpoint %s: the rename from %s was refused", committed, staged));
+          String.format(
+              "Cannot commit checkpoint %s: the rename from %s was refused", committed, staged));
     }
     return committed;
   }
@@ -119,7 +132,8 @@ public final class CheckpointStore {
    */
   public void retain(int last, LongPredicate keep) throws IOException {
     List<Path> newestFirst = committed();
-    for (Path checkpoint : newestFirst.subList(Math.min(last, newestFirst.size()), newestFirst.size())) {
+    for (Path checkpoint :
+        newestFirst.subList(Math.min(last, newestFirst.size()), newestFirst.size())) {
       if (!keep.test(step(checkpoint).orElseThrow())) {
         files.delete(checkpoint, true);
       }

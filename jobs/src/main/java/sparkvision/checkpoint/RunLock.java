@@ -11,6 +11,7 @@ import java.time.Instant;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.fs.FileAlreadyExistsException;
@@ -58,7 +59,9 @@ public final class RunLock implements AutoCloseable {
     this.files = files;
     this.path = path;
     this.owner = owner;
-    heart.scheduleWithFixedDelay(this::beat, BEAT.toMillis(), BEAT.toMillis(), TimeUnit.MILLISECONDS);
+    Future<?> unused =
+        heart.scheduleWithFixedDelay(
+            this::beat, BEAT.toMillis(), BEAT.toMillis(), TimeUnit.MILLISECONDS);
   }
 
   /**
@@ -66,7 +69,8 @@ public final class RunLock implements AutoCloseable {
    *
    * @throws JobException (exit code 7) if another driver holds it
    */
-  public static RunLock acquire(FileSystem files, Path run) throws IOException, InterruptedException {
+  public static RunLock acquire(FileSystem files, Path run)
+      throws IOException, InterruptedException {
     Path path = new Path(run, "LOCK");
     files.mkdirs(run);
     long fence = 1;
@@ -179,8 +183,7 @@ public final class RunLock implements AutoCloseable {
 
   private static Owner self(long fence) throws IOException {
     ProcessHandle process = ProcessHandle.current();
-    return new Owner(
-        UUID.randomUUID().toString(), fence, host(), process.pid(), started(process));
+    return new Owner(UUID.randomUUID().toString(), fence, host(), process.pid(), started(process));
   }
 
   private static String started(ProcessHandle process) {

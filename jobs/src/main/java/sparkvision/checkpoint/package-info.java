@@ -16,13 +16,13 @@
  * reports a refused rename by {@code false} and not by an exception. So a directory called {@code
  * step-*} is complete unless its storage was damaged afterwards.
  *
- * <p>Resume: newest first, each candidate's manifest is read and the length and CRC32C of every file
- * recomputed. One that does not verify is skipped with a line that says why; if there are
+ * <p>Resume: newest first, each candidate's manifest is read and the length and CRC32C of every
+ * file recomputed. One that does not verify is skipped with a line that says why; if there are
  * checkpoints and none verifies, resuming fails rather than starting anew.
  *
  * <p>Retention, after a commit: the last K, the best by validation accuracy, and every M-th epoch.
  *
- * <p>Fencing: a second driver on the same run directory is refused while the first one's lock beats,
- * and a driver that lost its lock cannot commit.
+ * <p>Fencing: a second driver on the same run directory is refused while the first one's lock
+ * beats, and a driver that lost its lock cannot commit.
  */
 package sparkvision.checkpoint;

@@ -3,11 +3,14 @@ package sparkvision.jobs;
 import java.io.File;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.apache.commons.text.WordUtils;
+import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /**
- * A job that is described by a configuration: {@code sparkvision JOB [--conf FILE] [key=value ...]}.
+ * A job that is described by a configuration: {@code sparkvision JOB [--conf FILE] [key=value
+ * ...]}.
  *
  * @param <C> the configuration record; {@code conf/JOB.conf} holds its defaults
  */
@@ -39,6 +42,25 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
    */
   abstract void run(C config) throws Exception;
 
+  /** What a job does with Spark. */
+  @FunctionalInterface
+  interface SparkWork {
+    void run(SparkSession spark) throws Exception;
+  }
+
+  /** Runs {@code work} in the session of this JVM, or in one that is closed afterwards. */
+  final void withSpark(SparkWork work) throws Exception {
+    boolean shared = SparkSession.getDefaultSession().isDefined();
+    SparkSession spark = SparkSession.builder().appName("sparkvision " + name()).getOrCreate();
+    try {
+      work.run(spark);
+    } finally {
+      if (!shared) {
+        spark.stop();
+      }
+    }
+  }
+
   @Override
   public final Integer call() throws Exception {
     run(ConfigReader.read(schema(), name(), conf, settings));
@@ -51,21 +73,8 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
     for (ConfigReader.Key key : ConfigReader.keys(schema(), name())) {
       String value = key.defaultValue().isEmpty() ? "" : " = " + key.defaultValue();
       text.append(String.format("  %s%s (%s)%n", key.path(), value, key.type()));
-      text.append(wrap(key.meaning(), "      ", 96));
+      text.append(WordUtils.wrap(key.meaning(), 90).indent(6));
     }
     return text.toString();
-  }
-
-  private static String wrap(String text, String indent, int width) {
-    StringBuilder wrapped = new StringBuilder();
-    StringBuilder line = new StringBuilder(indent);
-    for (String word : text.split("\\s+")) {
-      if (line.length() + word.length() > width) {
-        wrapped.append(line.toString().stripTrailing()).append('\n');
-        line = new StringBuilder(indent);
-      }
-      line.append(word).append(' ');
-    }
-    return wrapped.append(line.toString().stripTrailing()).append('\n').toString();
   }
 }

@@ -181,9 +181,7 @@ final class ConfigReader {
       }
       ConfigValue value = overlay.root().get(name);
       if (value.valueType() == ConfigValueType.STRING) {
-        result =
-            result.withValue(
-                name, ConfigFactory.empty().withValue("name", value).root());
+        result = result.withValue(name, ConfigFactory.empty().withValue("name", value).root());
       }
     }
     return result;
@@ -205,8 +203,7 @@ final class ConfigReader {
     for (int i = 0; i < components.length; i++) {
       String path = prefix + names.get(i);
       types[i] = components[i].getType();
-      arguments[i] =
-          convert(job, path, components[i].getGenericType(), values.get(names.get(i)));
+      arguments[i] = convert(job, path, components[i].getGenericType(), values.get(names.get(i)));
     }
     try {
       Constructor<R> constructor = schema.getDeclaredConstructor(types);
@@ -249,6 +246,9 @@ final class ConfigReader {
       return List.copyOf(elements);
     }
     Object scalar = value.unwrapped();
+    if (raw.isRecord() || raw == Config.class || raw == List.class) {
+      throw ill(path, type, value, null);
+    }
     if (scalar instanceof String || scalar instanceof Number || scalar instanceof Boolean) {
       try {
         return scalar(raw, scalar.toString());

@@ -1,6 +1,5 @@
 package sparkvision.jobs;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.typesafe.config.Config;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -75,18 +74,19 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
   }
 
   @Override
-  void run(Settings settings) throws IOException {
-    try (SparkSession spark = SparkSession.builder().appName("sparkvision evaluate").getOrCreate()) {
-      Report report = run(spark, settings);
-      System.out.printf(
-          Locale.ROOT,
-          "top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %d samples%nReport: %s%n",
-          100 * report.top1(),
-          100 * report.top5(),
-          report.loss(),
-          report.samples(),
-          new Path(settings.output(), "report.html"));
-    }
+  void run(Settings settings) throws Exception {
+    withSpark(
+        spark -> {
+          Report report = run(spark, settings);
+          System.out.printf(
+              Locale.ROOT,
+              "top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %d samples%nReport: %s%n",
+              100 * report.top1(),
+              100 * report.top5(),
+              report.loss(),
+              report.samples(),
+              new Path(settings.output(), "report.html"));
+        });
   }
 
   static Report run(SparkSession spark, Settings settings) throws IOException {
@@ -104,11 +104,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
 
     Report report = report(settings, weights, shards, metrics, seconds);
     Path output = new Path(settings.output());
-    replace(
-        output,
-        "report.json",
-        JsonMapper.builder().build().writerWithDefaultPrettyPrinter().writeValueAsBytes(report),
-        hadoop);
+    replace(output, "report.json", report.toJson().getBytes(StandardCharsets.UTF_8), hadoop);
     replace(
         output, "report.html", ReportPage.render(report).getBytes(StandardCharsets.UTF_8), hadoop);
     return report;
@@ -150,7 +146,10 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     return new Evaluator.Task(
         settings.input(),
         weights.file().toString(),
-        settings.model().or(() -> state.map(RunState::modelConfig)).orElseThrow(() -> missing("model")),
+        settings
+            .model()
+            .or(() -> state.map(RunState::modelConfig))
+            .orElseThrow(() -> missing("model")),
         settings.engine(),
         settings.batchSize(),
         settings
@@ -197,10 +196,13 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     RunState.History history =
         state.map(RunState::history).orElse(new RunState.History(List.of(), List.of(), List.of()));
     SortedMap<String, String> configuration = ConfigReader.flatten(settings);
-    state.ifPresent(s -> s.settings().forEach((key, value) -> configuration.put("train." + key, value)));
+    state.ifPresent(
+        s -> s.settings().forEach((key, value) -> configuration.put("train." + key, value)));
     return new Report(
         "sparkvision: " + new Path(settings.checkpoint()).getName(),
-        state.map(s -> s.modelConfig().getString("name")).orElseGet(() -> settings.model().get().getString("name")),
+        state
+            .map(s -> s.modelConfig().getString("name"))
+            .orElseGet(() -> settings.model().get().getString("name")),
         weights.file().toString(),
         state.map(RunState::step).orElse(0L),
         state.map(RunState::parameters).orElse(0L),

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.hadoop.conf.Configuration;
@@ -44,7 +45,9 @@ final class Inspect implements Callable<Integer> {
     if (json) {
       System.out.println(found);
     } else {
-      found.fields().forEachRemaining(f -> System.out.printf("%-20s %s%n", f.getKey(), text(f.getValue())));
+      found
+          .fields()
+          .forEachRemaining(f -> System.out.printf("%-20s %s%n", f.getKey(), text(f.getValue())));
     }
     return 0;
   }
@@ -53,7 +56,7 @@ final class Inspect implements Callable<Integer> {
     Configuration hadoop = new Configuration();
     Path path = new Path(directory);
     FileSystem files = path.getFileSystem(hadoop);
-    if (files.exists(new Path(path, ShardManifest.FILE))) {
+    if (files.exists(new Path(path, ShardManifest.NAME))) {
       return shards(directory, hadoop);
     }
     if (files.exists(new Path(path, "checkpoints"))) {
@@ -70,7 +73,7 @@ final class Inspect implements Callable<Integer> {
             ? String.format(
                 "Cannot inspect %s: it is no shard set, run, checkpoint or report (it has none of %s,"
                     + " checkpoints, %s, report.json)",
-                directory, ShardManifest.FILE, Checkpoint.MANIFEST)
+                directory, ShardManifest.NAME, Checkpoint.MANIFEST)
             : String.format("Cannot inspect %s: there is no such directory", directory));
   }
 
@@ -141,10 +144,9 @@ final class Inspect implements Callable<Integer> {
   private static ObjectNode report(FileSystem files, Path path) throws IOException {
     Report report;
     try (InputStream in = files.open(new Path(path, "report.json"))) {
-      report = JSON.readValue(in, Report.class);
-    } catch (com.fasterxml.jackson.core.JacksonException e) {
-      throw new JobException(
-          Exit.DATA, String.format("Cannot read %s: it is not a report", path), e);
+      report = Report.fromJson(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+    } catch (IllegalArgumentException e) {
+      throw new JobException(Exit.DATA, e.getMessage() + " (in " + path + ")", e);
     }
     ObjectNode node = object("report", path.toString());
     node.put("model", report.model());

@@ -19,7 +19,7 @@ final class Progress implements AutoCloseable {
             .setInitialMax(total)
             .startsFrom(done, java.time.Duration.ZERO)
             .setStyle(ProgressBarStyle.ASCII)
-            .setUpdateIntervalMillis(System.console() == null ? 5000 : 500)
+            .setUpdateIntervalMillis(1000)
             .setMaxRenderedLength(WIDTH)
             .build();
   }

@@ -56,10 +56,8 @@ final class ShardDataset extends ConfJob<ShardDataset.Settings> {
   }
 
   @Override
-  void run(Settings settings) {
-    try (SparkSession spark = SparkSession.builder().appName("sparkvision shard").getOrCreate()) {
-      run(spark, settings);
-    }
+  void run(Settings settings) throws Exception {
+    withSpark(spark -> run(spark, settings));
   }
 
   static void run(SparkSession spark, Settings settings) {

@@ -1,7 +1,12 @@
 package sparkvision.jobs;
 
 import java.io.UncheckedIOException;
+import java.net.ConnectException;
+import java.net.NoRouteToHostException;
+import java.net.SocketTimeoutException;
+import java.net.UnknownHostException;
 import java.util.List;
+import java.util.Optional;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.UsageMessageSpec;
@@ -30,8 +35,9 @@ public final class Sparkvision {
   public static final String VERSION = "sparkvision 0.1.0";
 
   /** Every job that reads a conf file; {@code inspect} and {@code verify-parity} take paths. */
-  static final List<ConfJob<?>> CONF_JOBS =
-      List.of(new UnpackIdx(), new ShardDataset(), new TrainModel(), new EvaluateModel());
+  static List<ConfJob<?>> confJobs() {
+    return List.of(new UnpackIdx(), new ShardDataset(), new TrainModel(), new EvaluateModel());
+  }
 
   @Option(
       names = "--debug",
@@ -49,7 +55,7 @@ public final class Sparkvision {
   static int run(String... arguments) {
     Sparkvision top = new Sparkvision();
     CommandLine commandLine = new CommandLine(top);
-    for (ConfJob<?> job : CONF_JOBS) {
+    for (ConfJob<?> job : confJobs()) {
       CommandLine subcommand = new CommandLine(job);
       subcommand
           .getHelpSectionMap()
@@ -67,37 +73,57 @@ public final class Sparkvision {
           System.err.println(sentence(exception));
           return exit(exception).code();
         });
-    return arguments.length == 0
-        ? commandLine.execute("--help")
-        : commandLine.execute(arguments);
+    return arguments.length == 0 ? commandLine.execute("--help") : commandLine.execute(arguments);
   }
 
   private static Exit exit(Exception exception) {
     if (exception instanceof JobException job) {
       return job.exit();
     }
+    if (unreachable(exception).isPresent()) {
+      return Exit.PREFLIGHT;
+    }
     if (exception instanceof DataException) {
       return Exit.DATA;
     }
-    if (exception instanceof IllegalArgumentException) {
-      return Exit.USAGE;
-    }
-    return exception instanceof UncheckedIOException || exception instanceof java.io.IOException
-        ? Exit.PREFLIGHT
-        : Exit.FAILED;
+    return exception instanceof IllegalArgumentException ? Exit.USAGE : Exit.FAILED;
   }
 
   private static String sentence(Exception exception) {
+    if (exception instanceof JobException) {
+      return firstLine(exception);
+    }
+    Optional<Throwable> unreachable = unreachable(exception);
+    if (unreachable.isPresent()) {
+      return String.format(
+          "Cannot reach the storage: %s (is it running at this address?)",
+          firstLine(unreachable.get()));
+    }
     boolean ours =
-        exception instanceof JobException
-            || exception instanceof DataException
+        exception instanceof DataException
             || exception instanceof IllegalArgumentException
             || exception instanceof UncheckedIOException;
-    String message = String.valueOf(exception.getMessage()).lines().findFirst().orElse("");
     return ours
-        ? message
+        ? firstLine(exception)
         : String.format(
             "Cannot finish: %s: %s (--debug prints the stack trace)",
-            exception.getClass().getSimpleName(), message);
+            exception.getClass().getSimpleName(), firstLine(exception));
+  }
+
+  /** The cause that says that nobody answers, if there is one. */
+  private static Optional<Throwable> unreachable(Throwable exception) {
+    for (Throwable cause = exception; cause != null; cause = cause.getCause()) {
+      if (cause instanceof ConnectException
+          || cause instanceof UnknownHostException
+          || cause instanceof NoRouteToHostException
+          || cause instanceof SocketTimeoutException) {
+        return Optional.of(cause);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private static String firstLine(Throwable exception) {
+    return String.valueOf(exception.getMessage()).lines().findFirst().orElse("");
   }
 }

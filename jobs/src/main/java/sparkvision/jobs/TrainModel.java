@@ -31,23 +31,22 @@ final class TrainModel extends ConfJob<TrainConfig> {
 
   @Override
   void run(TrainConfig config) throws Exception {
-    try (SparkSession spark = SparkSession.builder().appName("sparkvision train").getOrCreate()) {
-      run(spark, config);
-    }
+    withSpark(spark -> run(spark, config));
   }
 
   static void run(SparkSession spark, TrainConfig config) throws IOException, InterruptedException {
     JavaSparkContext context = new JavaSparkContext(spark.sparkContext());
+    RunState state;
     try (Bar bar = new Bar()) {
-      RunState state =
-          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.VERSION, bar).run();
-      bar.close();
-      System.out.printf(
-          "Trained %d steps (%s epochs); checkpoints: %s%n",
-          state.step(),
-          state.step() / state.stepsPerEpoch(),
-          new Path(config.output(), "checkpoints"));
+      state =
+          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.VERSION, bar)
+              .run();
     }
+    System.out.printf(
+        "Trained %d steps (%d epochs); checkpoints: %s%n",
+        state.step(),
+        state.step() / state.stepsPerEpoch(),
+        new Path(config.output(), "checkpoints"));
   }
 
   /** Epoch, round, loss, images per second and time left. */
@@ -57,8 +56,7 @@ final class TrainModel extends ConfJob<TrainConfig> {
     private int stepsPerEpoch;
 
     @Override
-    public void started(
-        long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize) {
+    public void started(long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize) {
       this.stepsPerEpoch = stepsPerEpoch;
       System.err.printf(
           "Training on %d ranks with %d images each a step, %d steps an epoch%n",
@@ -90,7 +88,11 @@ final class TrainModel extends ConfJob<TrainConfig> {
                   100 * epoch.validationTop1());
       note(
           String.format(
-              Locale.ROOT, "Epoch %.0f: loss %.4f%s", epoch.epoch(), epoch.trainLoss(), validation));
+              Locale.ROOT,
+              "Epoch %.0f: loss %.4f%s",
+              epoch.epoch(),
+              epoch.trainLoss(),
+              validation));
     }
 
     @Override

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -75,7 +76,7 @@ final class Coordinator implements Closeable {
             spark.get("spark.driver.bindAddress", host),
             0,
             DriverExchange.Transport.serverBootstraps(conf, env.securityManager()));
-    watch.scheduleWithFixedDelay(this::checkDeadline, 1, 1, TimeUnit.SECONDS);
+    Future<?> unused = watch.scheduleWithFixedDelay(this::checkDeadline, 1, 1, TimeUnit.SECONDS);
   }
 
   DriverExchange.Address address() {
@@ -181,7 +182,7 @@ final class Coordinator implements Closeable {
         return;
       }
       int rank = message.getInt();
-      Exit exit = Exit.values()[message.getInt()];
+      Exit exit = Exit.of(message.getInt());
       String sentence = StandardCharsets.UTF_8.decode(message).toString();
       fail(new RankFailure(rank, exit, sentence));
       callback.onSuccess(ByteBuffer.allocate(0));

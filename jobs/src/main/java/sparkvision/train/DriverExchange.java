@@ -54,7 +54,8 @@ final class DriverExchange implements Exchange {
     TransportConf conf = Transport.conf(env.conf(), address.timeoutSeconds());
     TransportContext context = new TransportContext(conf, new NoOpRpcHandler());
     TransportClientFactory factory =
-        context.createClientFactory(Transport.clientBootstraps(conf, env.securityManager(), env.conf()));
+        context.createClientFactory(
+            Transport.clientBootstraps(conf, env.securityManager(), env.conf()));
     try {
       TransportClient client = factory.createClient(address.host(), address.port());
       return new DriverExchange(context, factory, client, address, rank);
@@ -72,7 +73,8 @@ final class DriverExchange implements Exchange {
   @Override
   public void average(float[] values, RoundReport report) {
     ByteBuffer message =
-        ByteBuffer.allocate(Math.addExact(1 + RoundReport.BYTES, Math.multiplyExact(4, values.length)))
+        ByteBuffer.allocate(
+                Math.addExact(1 + RoundReport.BYTES, Math.multiplyExact(4, values.length)))
             .order(ByteOrder.LITTLE_ENDIAN);
     message.put(ROUND);
     report.writeTo(message);
@@ -87,7 +89,7 @@ final class DriverExchange implements Exchange {
     byte[] sentence = failure.sentence().getBytes(StandardCharsets.UTF_8);
     ByteBuffer message =
         ByteBuffer.allocate(1 + 2 * Integer.BYTES + sentence.length).order(ByteOrder.LITTLE_ENDIAN);
-    message.put(FAILURE).putInt(failure.rank()).putInt(failure.exit().ordinal()).put(sentence);
+    message.put(FAILURE).putInt(failure.rank()).putInt(failure.exit().code()).put(sentence);
     message.rewind();
     send(message, "telling its failure");
   }
@@ -98,8 +100,7 @@ final class DriverExchange implements Exchange {
       return client.sendRpcSync(message, (address.timeoutSeconds() + 15) * 1000L);
     } catch (RuntimeException e) {
       throw new IllegalStateException(
-          String.format(
-              "Cannot go on with rank %d after %s: %s", rank, phase, Transport.reason(e)),
+          String.format("Cannot go on with rank %d after %s: %s", rank, phase, Transport.reason(e)),
           e);
     }
   }
@@ -127,7 +128,9 @@ final class DriverExchange implements Exchange {
     }
 
     static List<org.apache.spark.network.client.TransportClientBootstrap> clientBootstraps(
-        TransportConf conf, org.apache.spark.SecurityManager security, org.apache.spark.SparkConf spark) {
+        TransportConf conf,
+        org.apache.spark.SecurityManager security,
+        org.apache.spark.SparkConf spark) {
       return security.isAuthenticationEnabled()
           ? List.of(
               new org.apache.spark.network.crypto.AuthClientBootstrap(

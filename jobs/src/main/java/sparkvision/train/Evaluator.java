@@ -22,8 +22,8 @@ import sparkvision.engine.Engines;
 import sparkvision.metrics.ClassificationMetrics;
 
 /**
- * Runs a network over a shard set, distributed over executors: each takes a share of the blocks, and
- * the metrics of the shares are merged.
+ * Runs a network over a shard set, distributed over executors: each takes a share of the blocks,
+ * and the metrics of the shares are merged.
  */
 public final class Evaluator {
 
@@ -60,7 +60,10 @@ public final class Evaluator {
     List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
     FlatMapFunction<Iterator<Integer>, ClassificationMetrics> evaluate =
         share -> List.of(evaluate(task, share, hadoop.value())).iterator();
-    return spark.parallelize(numbers, Math.min(blocks, tasks)).mapPartitions(evaluate).collect()
+    return spark
+        .parallelize(numbers, Math.min(blocks, tasks))
+        .mapPartitions(evaluate)
+        .collect()
         .stream()
         .reduce(ClassificationMetrics::merge)
         .orElseThrow();

@@ -6,8 +6,8 @@ import java.io.Serializable;
  * The learning rate as a pure function of the step.
  *
  * <p>For the first {@code warmupEpochs} it rises linearly from {@code warmupFrom} to {@code base};
- * then it is constant, or multiplied by {@code stepFactor} every {@code stepEpochs} (counted from the
- * start of training), or follows half a cosine from {@code base} to {@code last} at the end of
+ * then it is constant, or multiplied by {@code stepFactor} every {@code stepEpochs} (counted from
+ * the start of training), or follows half a cosine from {@code base} to {@code last} at the end of
  * training (Loshchilov and Hutter, SGDR, 2017, section 3, without restarts).
  *
  * @param base the learning rate after warm-up, for one rank's batch: parameter averaging does not

@@ -51,7 +51,7 @@ final class Network {
   Graph training(long seed, double labelSmoothing) {
     Graph graph = new Graph(Graph.Mode.TRAINING, seed);
     Tensor logits = logits(graph);
-    Tensor labels = graph.labels(LABELS, batchSize());
+    Tensor labels = graph.indices(LABELS, batchSize());
     graph.loss(Losses.crossEntropy(graph, logits, labels, labelSmoothing));
     return graph;
   }

@@ -10,7 +10,8 @@ import java.util.Map;
 import sparkvision.report.Report;
 
 /**
- * {@code state.json} of a checkpoint: where training stands, what it was made with, and how it went.
+ * {@code state.json} of a checkpoint: where training stands, what it was made with, and how it
+ * went.
  *
  * <p>The cursor is the step: epoch and position in its sample order follow from it and {@code
  * stepsPerEpoch}.
@@ -106,8 +107,7 @@ public record RunState(
       images += report.images();
       seconds =
           Math.max(
-              seconds,
-              report.computeSeconds() + report.waitSeconds() + report.exchangeSeconds());
+              seconds, report.computeSeconds() + report.waitSeconds() + report.exchangeSeconds());
     }
     RoundReport first = round.get(0);
     return new Report.RoundPoint(

@@ -111,8 +111,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<Se
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
     Network network = new Network(plan.model(), plan.batchSize(), plan.images().size());
     Graph graph = network.training(plan.seed(), plan.labelSmoothing());
-    ImageTransform transform =
-        plan.images().transform(network.channels(), plan.mean(), plan.std());
+    ImageTransform transform = plan.images().transform(network.channels(), plan.mean(), plan.std());
     SampleOrder order =
         new SampleOrder(shards.manifest(), plan.seed(), plan.loader().windowBlocks());
     BatchLoader.Slice slice =
@@ -135,7 +134,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<Se
                 plan.loader().prefetch())) {
       restore(engine, rank, hadoop);
       train(engine, network, loader, exchange, rank);
-      return new Report(rank, InetAddress.getLocalHost().getHostName(), write(engine, rank, hadoop));
+      return new Report(
+          rank, InetAddress.getLocalHost().getHostName(), write(engine, rank, hadoop));
     }
   }
 
@@ -164,8 +164,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<Se
       wait.stop();
 
       compute.start();
-      double learningRate =
-          plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
+      double learningRate = plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
       double loss = engine.forwardBackward(network.inputs(batch)).get("loss").floats()[0];
       if (!Double.isFinite(loss)) {
         throw new Divergence(

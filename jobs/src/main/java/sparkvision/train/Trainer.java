@@ -40,7 +40,15 @@ public final class Trainer {
 
   /** Keys that a resumed run may change: none of them changes what is computed. */
   private static final List<String> FREE =
-      List.of("input", "output", "validation", "epochs", "loader.threads", "loader.prefetch", "checkpoint.", "timeout-seconds");
+      List.of(
+          "input",
+          "output",
+          "validation",
+          "epochs",
+          "loader.threads",
+          "loader.prefetch",
+          "checkpoint.",
+          "timeout-seconds");
 
   private final JavaSparkContext spark;
   private final TrainConfig config;
@@ -86,7 +94,8 @@ public final class Trainer {
       CheckpointStore store = new CheckpointStore(files, run);
       store.sweep(lock);
       Optional<Checkpoint> newest = store.newest(listener::note);
-      int ranks = Slots.await(spark.sc(), config.ranks(), Duration.ofSeconds(config.timeoutSeconds()));
+      int ranks =
+          Slots.await(spark.sc(), config.ranks(), Duration.ofSeconds(config.timeoutSeconds()));
       int stepsPerEpoch = stepsPerEpoch(ranks);
       long totalSteps = (long) config.epochs() * stepsPerEpoch;
       RunState state = initial(ranks, stepsPerEpoch, totalSteps);
@@ -145,11 +154,14 @@ public final class Trainer {
               rounds.add(round);
               listener.round(RunState.point(round));
             })) {
-      spark.sc()
+      spark
+          .sc()
           .setJobDescription(
               String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps()));
       try {
-        reports = barrier(new SegmentTask(plan(from, end, checkpoint, staged, coordinator)), from.ranks());
+        reports =
+            barrier(
+                new SegmentTask(plan(from, end, checkpoint, staged, coordinator)), from.ranks());
       } catch (Exception e) {
         throw failure(e, coordinator, checkpoint);
       } finally {
@@ -158,7 +170,9 @@ public final class Trainer {
     }
     List<Part> parts = reports.stream().flatMap(report -> report.parts().stream()).toList();
     List<Report.EpochPoint> epoch =
-        end % from.stepsPerEpoch() == 0 ? List.of(epochPoint(from, end, rounds, staged)) : List.of();
+        end % from.stepsPerEpoch() == 0
+            ? List.of(epochPoint(from, end, rounds, staged))
+            : List.of();
     List<String> hosts = reports.stream().map(SegmentTask.Report::host).toList();
     RunState state = at(from, end, from.history().with(rounds, hosts, epoch));
     Path committed = store.commit(staged, end, parts, state, lock);
@@ -217,7 +231,8 @@ public final class Trainer {
     if (told.isPresent() && told.get().exit() != Exit.CLUSTER) {
       String last =
           told.get().exit() == Exit.DIVERGED
-              ? String.format(" (last good checkpoint: %s)", checkpoint == null ? "none" : checkpoint)
+              ? String.format(
+                  " (last good checkpoint: %s)", checkpoint == null ? "none" : checkpoint)
               : "";
       throw new JobException(told.get().exit(), told.get().sentence() + last, e);
     }
@@ -330,11 +345,13 @@ public final class Trainer {
     Set<String> keys = new TreeSet<>(found.settings().keySet());
     keys.addAll(wanted.settings().keySet());
     for (String key : keys) {
-      boolean free = FREE.stream().anyMatch(f -> f.endsWith(".") ? key.startsWith(f) : key.equals(f));
+      boolean free =
+          FREE.stream().anyMatch(f -> f.endsWith(".") ? key.startsWith(f) : key.equals(f));
       String then = found.settings().get(key);
       String now = wanted.settings().get(key);
       if (!free && !Objects.equals(then, now)) {
-        throw cannotResume(String.format("checkpoint was made with %s=%s, config says %s", key, then, now));
+        throw cannotResume(
+            String.format("checkpoint was made with %s=%s, config says %s", key, then, now));
       }
     }
     if (found.ranks() != wanted.ranks()) {

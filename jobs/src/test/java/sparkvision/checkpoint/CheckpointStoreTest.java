@@ -3,6 +3,7 @@ package sparkvision.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.util.ArrayList;
@@ -12,6 +13,7 @@ import java.util.Optional;
 import java.util.Random;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.FilterFileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.junit.jupiter.api.AfterAll;
@@ -74,7 +76,7 @@ class CheckpointStoreTest {
     assertThat(newest.step()).isEqualTo(2000);
     assertThat(newest.directory().getName()).isEqualTo("step-000000002000");
     assertThat(newest.directory()).isEqualTo(second);
-    assertThat(newest.state(Map.class)).isEqualTo(Map.of("note", "at 2000"));
+    assertThat(newest.state(JsonNode.class).get("note").asText()).isEqualTo("at 2000");
     assertThat(skipped).isEmpty();
   }
 
@@ -99,7 +101,9 @@ class CheckpointStoreTest {
 
     assertThat(store.newest(skipped::add).map(Checkpoint::step)).isEqualTo(Optional.of(1L));
     assertThat(skipped).hasSize(5);
-    assertThat(skipped.get(0)).startsWith("Skipping checkpoint step-000000000006: ").contains("has no MANIFEST.json");
+    assertThat(skipped.get(0))
+        .startsWith("Skipping checkpoint step-000000000006: ")
+        .contains("has no MANIFEST.json");
     assertThat(skipped.get(1)).contains("is not a checkpoint manifest");
     assertThat(skipped.get(2)).contains("state.json is missing");
     assertThat(skipped.get(3)).contains("has 99 bytes, its manifest says 100");
@@ -125,16 +129,33 @@ class CheckpointStoreTest {
   }
 
   @Test
-  void aRefusedRenameIsAnError() throws IOException {
+  void aRefusedRenameIsAnErrorAndNoCheckpoint() throws IOException {
+    // HDFS refuses by returning false.
+    FileSystem refusing =
+        new FilterFileSystem(files) {
+          @Override
+          public boolean rename(Path from, Path to) {
+            return false;
+          }
+        };
+    CheckpointStore refused = new CheckpointStore(refusing, run);
+    Path staged = refused.stage(5);
+    assertThatThrownBy(() -> refused.commit(staged, 5, List.of(), Map.of(), lock))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("the rename from")
+        .hasMessageContaining("was refused");
+    assertThat(store.newest(skipped::add)).isEmpty();
+  }
+
+  @Test
+  void doesNotCommitWhatWasSweptAway() throws IOException {
     Path staged = store.stage(5);
     Part part = Part.write(files, staged, "model.safetensors", out -> out.write(1));
-    // HDFS renames a directory INTO an existing directory; a file in the way is refused with false.
-    Path inTheWay = new Path(run, "checkpoints/step-000000000005");
-    files.delete(staged, true);
-    files.create(inTheWay).close();
+    store.sweep(lock);
     assertThatThrownBy(() -> store.commit(staged, 5, List.of(part), Map.of(), lock))
-        .isInstanceOf(IOException.class);
-    assertThat(store.newest(skipped::add).map(Checkpoint::step)).isNotEqualTo(Optional.of(5L));
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("is gone");
+    assertThat(store.committed()).isEmpty();
   }
 
   @Test
@@ -151,7 +172,8 @@ class CheckpointStoreTest {
   @Test
   void aSecondDriverIsRefusedWhileTheFirstLives() {
     assertThatThrownBy(() -> RunLock.acquire(files, run))
-        .isInstanceOfSatisfying(JobException.class, e -> assertThat(e.exit()).isEqualTo(Exit.LOCKED))
+        .isInstanceOfSatisfying(
+            JobException.class, e -> assertThat(e.exit()).isEqualTo(Exit.LOCKED))
         .hasMessageContaining("Cannot train into " + run)
         .hasMessageContaining("process " + ProcessHandle.current().pid());
   }

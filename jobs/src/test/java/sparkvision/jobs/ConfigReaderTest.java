@@ -10,6 +10,7 @@ import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -118,23 +119,20 @@ class ConfigReaderTest {
     assertThat(keys).isNotEmpty();
     assertThat(keys).allSatisfy(key -> assertThat(key.meaning()).as(key.path()).isNotBlank());
 
-    TreeSet<String> paths = new TreeSet<>();
+    Set<String> paths = new TreeSet<>();
     keys.forEach(key -> paths.add(key.path()));
-    TreeSet<String> inFile = new TreeSet<>();
+    Set<String> inFile = new TreeSet<>();
     collect("", ConfigFactory.parseResources("conf/" + job.name() + ".conf").root(), paths, inFile);
     assertThat(inFile).isEqualTo(paths);
     assertThat(job.keys()).contains(paths);
   }
 
   static List<ConfJob<?>> jobs() {
-    return Sparkvision.CONF_JOBS;
+    return Sparkvision.confJobs();
   }
 
   private static void collect(
-      String prefix,
-      ConfigObject group,
-      TreeSet<String> leaves,
-      TreeSet<String> found) {
+      String prefix, ConfigObject group, Set<String> leaves, Set<String> found) {
     group.forEach(
         (name, value) -> {
           String path = prefix + name;

@@ -1,0 +1,13 @@
+/**
+ * Measures of a model's answers, counted where the samples are and merged afterwards.
+ *
+ * <pre>
+ *   executor 0:  add add add ...  --+
+ *   executor 1:  add add add ...  --+-- merge in partition order --&gt; top-1, loss, confusion, worst
+ *   executor 2:  add add add ...  --+
+ * </pre>
+ *
+ * <p>Counts do not depend on how samples were spread; sums of losses are exact to the bit for one
+ * split and one merging order, and equal within float64 rounding otherwise.
+ */
+package sparkvision.metrics;

@@ -1,0 +1,128 @@
+package sparkvision.report;
+
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * A report as one self-contained HTML page, to be opened from a mail attachment or printed.
+ *
+ * <p>No script, nothing loaded from outside (the page's own policy forbids it), every text escaped.
+ * The markup is well-formed XML. The same report gives the same page, byte for byte.
+ */
+public final class ReportPage {
+
+  /** With this many classes or fewer, top-5 is always right and says nothing. */
+  private static final int TOP5_IS_CERTAIN = 5;
+
+  private ReportPage() {}
+
+  /** The page's text, to be written as UTF-8. */
+  public static String render(Report report) {
+    String sections =
+        Stream.of(
+                History.render(report),
+                ConfusionMap.render(report),
+                ClassAccuracy.render(report),
+                Gallery.render(report),
+                RankTable.render(report),
+                configuration(report))
+            .filter(section -> !section.isEmpty())
+            .collect(Collectors.joining("\n"));
+    return """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8"/>
+        <meta name="viewport" content="width=device-width, initial-scale=1"/>
+        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"/>
+        <meta name="generator" content="sparkvision %s"/>
+        <title>%s</title>
+        <style>
+        %s</style>
+        </head>
+        <body>
+        <main>
+        %s
+        %s
+        <footer>sparkvision %s · %s</footer>
+        </main>
+        </body>
+        </html>
+        """
+        .formatted(
+            Markup.escape(report.version()),
+            Markup.escape(report.title()),
+            Style.SHEET,
+            header(report),
+            sections,
+            Markup.escape(report.version()),
+            Markup.escape(report.created()));
+  }
+
+  private static String header(Report report) {
+    String top5 =
+        report.classes().size() <= TOP5_IS_CERTAIN
+            ? ""
+            : figure("", "Top-5 accuracy", Figures.percent(report.top5(), 2));
+    return """
+        <header>
+        <h1>%s</h1>
+        <p class="about">%s on %s samples of %s classes</p>
+        <dl class="figures">
+        %s</dl>
+        <dl class="facts">
+        %s</dl>
+        </header>
+        """
+        .formatted(
+            Markup.escape(report.title()),
+            Markup.escape(report.model()),
+            Figures.count(report.samples()),
+            Figures.count(report.classes().size()),
+            figure("main", "Top-1 accuracy", Figures.percent(report.top1(), 2))
+                + top5
+                + figure("", "Loss", Figures.fixed(report.loss(), 4))
+                + figure("", "Samples", Figures.count(report.samples()))
+                + figure("", "Parameters", Figures.abbreviated((double) report.parameters())),
+            fact(
+                    "Model",
+                    "%s, %s parameters"
+                        .formatted(report.model(), Figures.count(report.parameters())))
+                + fact("Checkpoint", report.checkpoint())
+                + (report.step() > 0 ? fact("Step", Figures.count(report.step())) : "")
+                + fact("Shards", report.shards())
+                + fact(
+                    "Evaluation",
+                    "%s, %s images/s"
+                        .formatted(
+                            Figures.duration(report.evaluationSeconds()),
+                            Figures.fixed(report.imagesPerSecond(), 1)))
+                + fact("Created", report.created()));
+  }
+
+  private static String figure(String kind, String name, String value) {
+    return "<div%s><dt>%s</dt><dd>%s</dd></div>\n"
+        .formatted(kind.isEmpty() ? "" : " class=\"" + kind + "\"", name, value);
+  }
+
+  private static String fact(String name, String value) {
+    return value == null || value.isEmpty()
+        ? ""
+        : "<dt>%s</dt><dd>%s</dd>\n".formatted(name, Markup.escape(value));
+  }
+
+  private static String configuration(Report report) {
+    if (report.configuration() == null || report.configuration().isBlank()) {
+      return "";
+    }
+    return """
+        <section id="configuration">
+        <details>
+        <summary>Configuration</summary>
+        <pre>%s</pre>
+        </details>
+        </section>
+        """
+        .formatted(Markup.escape(report.configuration().strip()));
+  }
+}

@@ -1,0 +1,244 @@
+package sparkvision.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.FileUtil;
+import org.apache.hadoop.fs.Path;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
+import sparkvision.TestCluster;
+
+/** What a user does wrong, or a disk: one sentence, an exit code, nothing half-written. */
+class BadInputTest {
+
+  @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
+
+  @TempDir private java.nio.file.Path directory;
+
+  private record Ended(int code, String error) {}
+
+  @BeforeAll
+  static void shardTheImages() {
+    ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings("train"));
+  }
+
+  @Test
+  void anUnknownJobOrKeyOrValueIsAUsageError() {
+    expect(run("trian"), 2, "Unmatched argument at index 0: 'trian'");
+    expect(train("runs/x", "bath-size=3"), 2, "Invalid key: bath-size (train knows [input, output");
+    expect(train("runs/x", "batch-size=0"), 2, "Invalid batch-size: 0 (must be at least 1)");
+    expect(run("train", "output=x"), 2, "Cannot run train: key input is missing");
+    expect(run("train", "--conf", "/no/such.conf"), 2, "Cannot read conf file /no/such.conf");
+    expect(train("runs/x", "model=densenet122"), 2, "densenet122");
+    expect(train("runs/x", "engine=steam"), 2, "steam");
+    expect(
+        train("runs/x", "model.classes=7"),
+        2,
+        "Invalid model.classes: 7 (must be 4, the number of classes in the shards)");
+    expect(train("runs/x", "batch-size=200", "ranks=2"), 2, "Invalid batch-size: 200");
+    assertThat(exists("/runs/x/checkpoints")).isFalse();
+  }
+
+  @Test
+  void aMissingInputIsNamed() {
+    Ended shard = run("shard", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
+    assertThat(shard.code()).isIn(2, 4);
+    assertThat(shard.error()).contains(CLUSTER.hdfs("/none"));
+    assertThat(exists("/out")).isFalse();
+
+    Ended train = run("train", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
+    assertThat(train.code()).isIn(2, 4);
+    assertThat(train.error()).contains(CLUSTER.hdfs("/none"));
+
+    expect(
+        run(
+            "evaluate",
+            "input=" + CLUSTER.hdfs("/shards/train"),
+            "checkpoint=/no/run",
+            "output=" + CLUSTER.hdfs("/out")),
+        2,
+        "Cannot evaluate /no/run: there is no such file or directory");
+    expect(run("inspect", "/no/dir"), 2, "Cannot inspect /no/dir: there is no such directory");
+    expect(
+        run("inspect", "/"), 2, "Cannot inspect /: it is no shard set, run, checkpoint or report");
+  }
+
+  @Test
+  void badPicturesBeyondTheShareStopTheJob() throws IOException {
+    copyImages();
+    Files.createFile(directory.resolve("bag/empty.png"));
+    Files.writeString(directory.resolve("bag/text.jpg"), "this is no picture");
+    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/bad/out"));
+    assertThat(ended.code()).isEqualTo(4);
+    assertThat(ended.error()).contains("2 of 66");
+    assertThat(exists("/bad/out/_manifest.json")).isFalse();
+  }
+
+  @Test
+  void aClassWithoutImagesIsNamed() throws IOException {
+    copyImages();
+    Files.createDirectory(directory.resolve("zebra"));
+    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/hollow/out"));
+    assertThat(ended.code()).isEqualTo(4);
+    assertThat(ended.error()).contains("zebra");
+  }
+
+  @Test
+  void anOutputThatHoldsSomethingElseIsRefused() throws IOException {
+    write("/taken/mine.txt", "mine");
+    Ended ended =
+        run("shard", "input=" + CLUSTER.images("val"), "output=" + CLUSTER.hdfs("/taken"));
+    assertThat(ended.code()).isIn(2, 4);
+    assertThat(ended.error()).contains("/taken");
+    assertThat(exists("/taken/mine.txt")).isTrue();
+  }
+
+  @Test
+  void aDamagedShardStopsTraining() throws IOException {
+    copy("/shards/train", "/damaged");
+    Path file = new Path("/damaged/" + firstShard());
+    byte[] bytes;
+    try (var in = CLUSTER.files().open(file)) {
+      bytes = in.readAllBytes();
+    }
+    bytes[bytes.length / 3] ^= 1;
+    try (OutputStream out = CLUSTER.files().create(file, true)) {
+      out.write(bytes);
+    }
+    Ended ended = train("/runs/damaged", "input=" + CLUSTER.hdfs("/damaged"), "epochs=1");
+    assertThat(ended.code()).isEqualTo(4);
+    assertThat(ended.error()).contains(file.getName()).contains("checksum");
+    assertThat(run("inspect", CLUSTER.hdfs("/damaged")).code()).isEqualTo(4);
+  }
+
+  @Test
+  void aHalfWrittenOrForeignCheckpointIsRefused() throws IOException {
+    expect(train("/runs/half", "epochs=1"), 0, "");
+    expect(
+        train("/runs/half", "epochs=2", "model.growth-rate=7"),
+        2,
+        "Cannot resume run "
+            + CLUSTER.hdfs("/runs/half")
+            + ": checkpoint was made with"
+            + " model.growth-rate=6, config says 7");
+    Path manifest = new Path("/runs/half/checkpoints/step-000000000008/MANIFEST.json");
+    CLUSTER.files().delete(manifest, false);
+    expect(train("/runs/half", "epochs=2"), 4, "Cannot resume from");
+    expect(
+        run(
+            "evaluate",
+            "input=" + CLUSTER.hdfs("/shards/train"),
+            "checkpoint=" + CLUSTER.hdfs("/runs/half/checkpoints/step-000000000008"),
+            "output=" + CLUSTER.hdfs("/out")),
+        4,
+        "Cannot evaluate");
+    assertThat(exists("/runs/half/LOCK")).isFalse();
+  }
+
+  @Test
+  void tooFewSlotsAreSaidInTime() {
+    expect(
+        train("/runs/slots", "ranks=3", "timeout-seconds=2"),
+        3,
+        "Cannot train with 3 ranks: 2 executor slots after 2 s");
+  }
+
+  @Test
+  void aDivergingRunStopsAndNamesTheRate() {
+    Ended ended = train("/runs/diverged", "learning-rate.base=1e30", "epochs=2");
+    expect(ended, 5, "Training diverged: the loss is NaN");
+    assertThat(ended.error()).contains("learning rate").contains("last good checkpoint: none");
+  }
+
+  @Test
+  void anUnreachableHdfsIsSaid() {
+    Ended ended = run("inspect", "hdfs://127.0.0.1:1/shards");
+    assertThat(ended.code()).isEqualTo(3);
+    assertThat(ended.error()).startsWith("Cannot reach the storage: ").contains("localhost:1");
+  }
+
+  @Test
+  void debugAddsTheStackTrace() {
+    assertThat(run("inspect", "--debug", "/no/dir").error()).contains("\tat sparkvision.jobs");
+  }
+
+  private static Ended train(String run, String... settings) {
+    List<String> arguments = new ArrayList<>(List.of("train"));
+    arguments.addAll(
+        PipelineTest.trainSettings(CLUSTER.hdfs(run.startsWith("/") ? run : "/" + run)));
+    arguments.addAll(List.of(settings));
+    return run(arguments.toArray(String[]::new));
+  }
+
+  private static Ended run(String... arguments) {
+    PrintStream console = System.err;
+    ByteArrayOutputStream captured = new ByteArrayOutputStream();
+    System.setErr(new PrintStream(captured, true, StandardCharsets.UTF_8));
+    try {
+      int code = Sparkvision.run(arguments);
+      return new Ended(code, captured.toString(StandardCharsets.UTF_8));
+    } finally {
+      System.setErr(console);
+    }
+  }
+
+  private static void expect(Ended ended, int code, String sentence) {
+    assertThat(ended.error()).contains(sentence).doesNotContain("\tat ");
+    assertThat(ended.code()).as(ended.error()).isEqualTo(code);
+  }
+
+  private static String firstShard() throws IOException {
+    for (var status : CLUSTER.files().listStatus(new Path("/shards/train"))) {
+      if (status.getPath().getName().endsWith(".parquet")) {
+        return status.getPath().getName();
+      }
+    }
+    throw new IOException("No Parquet file in /shards/train");
+  }
+
+  private void copyImages() throws IOException {
+    FileUtil.copy(
+        CLUSTER.images("val").toFile(),
+        FileSystem.getLocal(CLUSTER.files().getConf()),
+        new Path(directory.toString()),
+        false,
+        CLUSTER.files().getConf());
+    assertThat(directory.resolve("val/bag")).isDirectory();
+    directory = directory.resolve("val");
+  }
+
+  private static void copy(String from, String to) throws IOException {
+    FileUtil.copy(
+        CLUSTER.files(),
+        new Path(from),
+        CLUSTER.files(),
+        new Path(to),
+        false,
+        CLUSTER.files().getConf());
+  }
+
+  private static void write(String path, String text) throws IOException {
+    try (OutputStream out = CLUSTER.files().create(new Path(path))) {
+      out.write(text.getBytes(StandardCharsets.UTF_8));
+    }
+  }
+
+  private static boolean exists(String path) {
+    try {
+      return CLUSTER.files().exists(new Path(path));
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+}

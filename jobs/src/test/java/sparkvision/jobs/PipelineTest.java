@@ -1,0 +1,243 @@
+package sparkvision.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.launcher.JavaModuleOptions;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import sparkvision.TestCluster;
+import sparkvision.checkpoint.Checkpoint;
+import sparkvision.checkpoint.CheckpointStore;
+import sparkvision.report.Report;
+import sparkvision.train.RunState;
+import sparkvision.train.TrainConfig;
+import sparkvision.weights.HostTensor;
+
+/** The jobs in a row, on two executor processes and a real HDFS. */
+class PipelineTest {
+
+  @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
+
+  /** A network small enough to train here, and steps that leave epochs and rounds unfinished. */
+  private static final List<String> SMALL =
+      List.of(
+          "model={name=densenet, spatial-dims=2, in-channels=1, growth-rate=6, blocks=[2, 2],"
+              + " init-features=12, bottleneck=4, dropout=0}",
+          "images.size=28",
+          "images.resize=0",
+          "images.crop-padding=2",
+          "batch-size=16",
+          "average-every=3",
+          "learning-rate.base=0.05",
+          "timeout-seconds=60");
+
+  @BeforeAll
+  static void shardTheImages() {
+    for (String split : List.of("train", "val")) {
+      ShardDataset.run(CLUSTER.spark(), shardSettings(split));
+    }
+  }
+
+  @Test
+  void rawImagesBecomeATrainedModelAndAReport() throws Exception {
+    String run = CLUSTER.hdfs("/runs/pipeline");
+    train(run, "ranks=2", "epochs=6", "validation=" + CLUSTER.hdfs("/shards/val"));
+
+    Checkpoint checkpoint = newest(run);
+    RunState state = checkpoint.state(RunState.class);
+    assertThat(state.step()).isEqualTo(6 * 8);
+    assertThat(state.classes()).isEqualTo(TestCluster.CLASSES);
+    assertThat(state.history().epochs()).hasSize(6);
+    assertThat(state.history().throughput())
+        .extracting(Report.RankThroughput::images)
+        .as("each rank has seen its half of every epoch")
+        .containsExactly(6 * 128L, 6 * 128L);
+    assertThat(new CheckpointStore(CLUSTER.files(), new Path(run)).committed().size())
+        .as("the last three, and the best")
+        .isBetween(3, 4);
+
+    String output = CLUSTER.hdfs("/reports/pipeline");
+    Report report =
+        EvaluateModel.run(
+            CLUSTER.spark(),
+            ConfigReader.read(
+                EvaluateModel.Settings.class,
+                "evaluate",
+                null,
+                List.of(
+                    "input=" + CLUSTER.hdfs("/shards/val"),
+                    "checkpoint=" + run,
+                    "output=" + output)));
+    assertThat(report.samples()).isEqualTo(64);
+    assertThat(report.top1()).as("four kinds of clothes, a quarter by chance").isGreaterThan(0.7);
+    Report.EpochPoint last = state.history().epochs().get(5);
+    assertThat(report.top1()).isEqualTo(last.validationTop1());
+    assertThat(report.loss()).isCloseTo(last.validationLoss(), within(1e-6));
+    long right = 0;
+    for (int c = 0; c < 4; c++) {
+      assertThat(report.confusion()[c]).hasSize(4);
+      right += report.confusion()[c][c];
+    }
+    assertThat(right / 64.0).isEqualTo(report.top1());
+
+    JsonNode json = JsonMapper.builder().build().readTree(read(new Path(output, "report.json")));
+    assertThat(json.get("top1").asDouble()).isEqualTo(report.top1());
+    assertThat(new String(read(new Path(output, "report.html")), StandardCharsets.UTF_8))
+        .contains("<svg", "trouser", "growth-rate");
+
+    // The same weights alone, without the checkpoint around them.
+    Report alone =
+        EvaluateModel.run(
+            CLUSTER.spark(),
+            ConfigReader.read(
+                EvaluateModel.Settings.class,
+                "evaluate",
+                null,
+                List.of(
+                    "input=" + CLUSTER.hdfs("/shards/val"),
+                    "checkpoint=" + checkpoint.model(),
+                    "output=" + CLUSTER.hdfs("/reports/alone"),
+                    "model=" + state.model(),
+                    "image-size=28",
+                    "mean=" + state.mean(),
+                    "std=" + state.std())));
+    assertThat(alone.confusion()).isDeepEqualTo(report.confusion());
+  }
+
+  @Test
+  void inspectDescribesEveryOutput() throws Exception {
+    String run = CLUSTER.hdfs("/runs/inspected");
+    train(run, "ranks=2", "epochs=1", "checkpoint.every-steps=5");
+
+    JsonNode shards = Inspect.inspect(CLUSTER.hdfs("/shards/train"));
+    assertThat(shards.get("kind").asText()).isEqualTo("shard set");
+    assertThat(shards.get("samples").asLong()).isEqualTo(256);
+    assertThat(shards.get("blocks").asLong()).isEqualTo(8);
+    assertThat(shards.get("files").asLong()).isEqualTo(4);
+    assertThat(shards.get("classes").asLong()).isEqualTo(4);
+    assertThat(shards.get("quarantined").asLong()).isEqualTo(0);
+    JsonNode inspected = Inspect.inspect(run);
+    assertThat(inspected.get("checkpoints").asLong()).as("at steps 5 and 8").isEqualTo(2);
+    JsonNode checkpoint = Inspect.inspect(run + "/checkpoints/step-000000000008");
+    assertThat(checkpoint).isEqualTo(inspected.get("newest"));
+    assertThat(checkpoint.get("files").asLong()).as("model, two optimizers, state").isEqualTo(4);
+    assertThat(checkpoint.get("parameters").asLong()).isPositive();
+  }
+
+  @Test
+  void aSecondShardRunDoesNothing() throws Exception {
+    Path manifest = new Path(CLUSTER.hdfs("/shards/train/_manifest.json"));
+    long before = CLUSTER.files().getFileStatus(manifest).getModificationTime();
+    ShardDataset.run(CLUSTER.spark(), shardSettings("train"));
+    assertThat(CLUSTER.files().getFileStatus(manifest).getModificationTime()).isEqualTo(before);
+  }
+
+  @Test
+  void aKilledDriverResumesToTheSameBits() throws Exception {
+    List<String> settings =
+        List.of("ranks=2", "epochs=3", "checkpoint.every-steps=5", "optimizer.name=adamw");
+    String undisturbed = CLUSTER.hdfs("/runs/undisturbed");
+    train(undisturbed, settings.toArray(String[]::new));
+
+    String disturbed = CLUSTER.hdfs("/runs/disturbed");
+    Process driver = startDriver(disturbed, settings);
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+    CheckpointStore store = new CheckpointStore(CLUSTER.files(), new Path(disturbed));
+    while (store.committed().size() < 2) {
+      assertThat(System.nanoTime()).as("a checkpoint is committed in time").isLessThan(deadline);
+      assertThat(driver.isAlive()).as("the driver trains").isTrue();
+      TimeUnit.MILLISECONDS.sleep(50);
+    }
+    driver.destroyForcibly().waitFor();
+    long resumedFrom = newest(disturbed).step();
+    assertThat(resumedFrom).as("killed half-way").isLessThan(24);
+
+    train(disturbed, settings.toArray(String[]::new));
+    assertThat(newest(disturbed).step()).isEqualTo(24);
+    for (String file : List.of("model", "optimizer-0", "optimizer-1")) {
+      assertThat(weights(disturbed, file)).as(file).isEqualTo(weights(undisturbed, file));
+    }
+    assertThat(newest(disturbed).state(RunState.class).history().epochs())
+        .as("the history has no gap")
+        .extracting(Report.EpochPoint::step)
+        .containsExactly(8L, 16L, 24L);
+  }
+
+  private static Process startDriver(String run, List<String> settings) throws Exception {
+    List<String> command = new ArrayList<>();
+    command.add(ProcessHandle.current().info().command().orElseThrow());
+    command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split(" ")));
+    command.add("-Dspark.master=local-cluster[2,1,1024]");
+    TestCluster.sparkSettings().forEach(s -> command.add("-D" + s[0] + "=" + s[1]));
+    command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), "train"));
+    command.addAll(trainSettings(run, settings.toArray(String[]::new)));
+    return new ProcessBuilder(command).inheritIO().start();
+  }
+
+  private static Map<String, List<?>> weights(String run, String file) throws Exception {
+    Path path = new Path(newest(run).directory(), file + ".safetensors");
+    Map<String, List<?>> bits = new TreeMap<>();
+    Checkpoint.read(CLUSTER.files(), path).forEach((name, tensor) -> bits.put(name, bits(tensor)));
+    return bits;
+  }
+
+  private static List<?> bits(HostTensor tensor) {
+    if (!tensor.isFloat()) {
+      return Arrays.stream(tensor.longs()).boxed().toList();
+    }
+    List<Integer> bits = new ArrayList<>();
+    for (float value : tensor.floats()) {
+      bits.add(Float.floatToRawIntBits(value));
+    }
+    return bits;
+  }
+
+  static ShardDataset.Settings shardSettings(String split) {
+    return ConfigReader.read(
+        ShardDataset.Settings.class,
+        "shard",
+        null,
+        List.of(
+            "input=" + CLUSTER.images(split),
+            "output=" + CLUSTER.hdfs("/shards/" + split),
+            "samples-per-block=32",
+            "blocks-per-file=2"));
+  }
+
+  private static void train(String run, String... settings) throws Exception {
+    TrainModel.run(
+        CLUSTER.spark(),
+        ConfigReader.read(TrainConfig.class, "train", null, trainSettings(run, settings)));
+  }
+
+  static List<String> trainSettings(String run, String... settings) {
+    List<String> all = new ArrayList<>(SMALL);
+    all.add("input=" + CLUSTER.hdfs("/shards/train"));
+    all.add("output=" + run);
+    all.addAll(List.of(settings));
+    return all;
+  }
+
+  private static Checkpoint newest(String run) throws Exception {
+    return new CheckpointStore(CLUSTER.files(), new Path(run)).newest(skipped -> {}).orElseThrow();
+  }
+
+  private static byte[] read(Path path) throws Exception {
+    try (var in = path.getFileSystem(new Configuration()).open(path)) {
+      return in.readAllBytes();
+    }
+  }
+}

@@ -1,0 +1,322 @@
+package sparkvision.engine;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import sparkvision.engine.Plan.Value;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Node;
+import sparkvision.graph.Tensor;
+import sparkvision.graph.Variable;
+import sparkvision.weights.HostTensor;
+
+/**
+ * The reference engine: stock ND4J operations, one after the other.
+ *
+ * <p>All parameters, then all running statistics, lie in one flat array; the gradients of the
+ * parameters in another, in the same order.
+ */
+final class Nd4jEngine implements Engine {
+
+  private final Graph graph;
+  private final Optimizer optimizer; // null for an inference graph
+  private final Plan plan;
+  private final Kernels kernels;
+  private final int forwardEnd;
+  private final INDArray weights;
+  private final INDArray gradients; // null for an inference graph
+  private final Map<Variable, Integer> offsets = new LinkedHashMap<>(); // into weights
+  private final Map<Variable, Long> counters = new LinkedHashMap<>();
+  private final int averagedSize;
+  private boolean differentiated;
+
+  Nd4jEngine(Graph graph, OptimizerConfig config) {
+    boolean training = graph.mode() == Graph.Mode.TRAINING;
+    if (training != (config != null)) {
+      throw new IllegalArgumentException(
+          training
+              ? "Cannot open engine: a training graph needs an optimizer"
+              : "Cannot open engine: an inference graph takes no optimizer");
+    }
+    this.graph = graph;
+    this.plan =
+        new Plan(graph.precision() == Graph.Precision.FLOAT ? DataType.FLOAT : DataType.DOUBLE);
+    this.kernels = new Kernels(graph, plan);
+
+    int size = 0;
+    for (Variable.Role role : List.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)) {
+      for (Variable variable : graph.variables()) {
+        if (variable.role() == role) {
+          offsets.put(variable, size);
+          size = Math.addExact(size, Math.toIntExact(variable.tensor().elements()));
+        }
+      }
+    }
+    this.averagedSize = size;
+    this.weights = plan.own(Math.max(1, size));
+    this.gradients = training ? plan.own(Math.max(1, graph.parameterCount())) : null;
+    this.optimizer = training ? new Optimizer(config, parameters()) : null;
+
+    offsets.forEach(
+        (variable, offset) ->
+            kernels.bind(
+                variable.tensor(), plan.fixed(weights, offset, variable.tensor().shape())));
+    for (Tensor input : graph.inputs().values()) {
+      if (input.type() == Tensor.Type.FLOAT) {
+        kernels.bind(input, plan.external(input.shape()));
+      }
+    }
+    graph.nodes().forEach(kernels::forward);
+    graph.outputs().values().forEach(tensor -> plan.keep(kernels.value(tensor)));
+    this.forwardEnd = plan.size();
+    if (training) {
+      graph.loss().ifPresent(this::differentiate);
+    }
+    plan.allocate();
+    initialise();
+  }
+
+  private List<Tensor> parameters() {
+    return offsets.keySet().stream()
+        .filter(variable -> variable.role() == Variable.Role.PARAMETER)
+        .map(Variable::tensor)
+        .toList();
+  }
+
+  private void differentiate(Tensor loss) {
+    plan.keep(kernels.value(loss));
+    kernels.seed(loss);
+    List<Node> backwards = new ArrayList<>(graph.nodes());
+    Collections.reverse(backwards);
+    backwards.forEach(kernels::backward);
+    offsets.forEach(
+        (variable, offset) -> {
+          Value gradient = kernels.gradient(variable.tensor());
+          if (variable.role() == Variable.Role.PARAMETER
+              && gradient != null
+              && !plan.place(gradient, gradients, offset)) {
+            plan.call(
+                "identity", plan.fixed(gradients, offset, variable.tensor().shape()), gradient);
+          }
+        });
+    for (Tensor input : graph.inputs().values()) {
+      if (kernels.gradient(input) != null) {
+        plan.keep(kernels.gradient(input));
+      }
+    }
+  }
+
+  private void initialise() {
+    for (Variable variable : graph.variables()) {
+      if (variable.role() == Variable.Role.COUNTER) {
+        counters.put(variable, 0L);
+        continue;
+      }
+      float[] values =
+          variable.initializer().values(graph.seed(), variable.name(), variable.tensor().shape());
+      NativeMemory.write(weights, offsets.get(variable), values, 0, values.length);
+    }
+  }
+
+  @Override
+  public Map<String, HostTensor> state() {
+    Map<String, HostTensor> state = new LinkedHashMap<>();
+    for (Variable variable : graph.variables()) {
+      HostTensor tensor =
+          variable.role() == Variable.Role.COUNTER
+              ? HostTensor.ofLongs(new long[] {counters.get(variable)})
+              : host(weights, offsets.get(variable), variable.tensor());
+      state.put(variable.name(), tensor);
+    }
+    return state;
+  }
+
+  @Override
+  public void load(Map<String, HostTensor> state) {
+    Map<String, Signature> expected = new LinkedHashMap<>();
+    graph.variables().forEach(v -> expected.put(v.name(), Signature.of(v.tensor())));
+    Signature.requireMatch("load state", expected, state);
+    for (Variable variable : graph.variables()) {
+      HostTensor tensor = state.get(variable.name());
+      if (variable.role() == Variable.Role.COUNTER) {
+        counters.put(variable, tensor.longs()[0]);
+      } else {
+        float[] values = tensor.floats();
+        NativeMemory.write(weights, offsets.get(variable), values, 0, values.length);
+      }
+    }
+  }
+
+  @Override
+  public Map<String, HostTensor> forward(Map<String, HostTensor> inputs) {
+    begin(inputs);
+    plan.run(0, forwardEnd);
+    return outputs();
+  }
+
+  @Override
+  public Map<String, HostTensor> forwardBackward(Map<String, HostTensor> inputs) {
+    Tensor loss = requireLoss();
+    begin(inputs);
+    plan.run(0, plan.size());
+    differentiated = true;
+    Map<String, HostTensor> results = outputs();
+    results.put("loss", host(loss));
+    return results;
+  }
+
+  private Tensor requireLoss() {
+    if (graph.mode() != Graph.Mode.TRAINING || graph.loss().isEmpty()) {
+      throw new IllegalStateException(
+          "Cannot compute gradients: the graph is not a training graph with a loss");
+    }
+    return graph.loss().get();
+  }
+
+  private void begin(Map<String, HostTensor> inputs) {
+    Map<String, Signature> expected = new LinkedHashMap<>();
+    graph.inputs().forEach((name, tensor) -> expected.put(name, Signature.of(tensor)));
+    Signature.requireMatch("run graph", expected, inputs);
+    graph
+        .inputs()
+        .forEach(
+            (name, tensor) -> {
+              if (tensor.type() == Tensor.Type.INT64) {
+                kernels.bind(tensor, inputs.get(name).longs());
+              } else {
+                plan.write(kernels.value(tensor), inputs.get(name).floats());
+              }
+            });
+    kernels.prepare(optimizer == null ? 0 : optimizer.step());
+    if (graph.mode() == Graph.Mode.TRAINING) {
+      counters.replaceAll((variable, batches) -> batches + 1);
+    }
+  }
+
+  private Map<String, HostTensor> outputs() {
+    Map<String, HostTensor> outputs = new LinkedHashMap<>();
+    graph.outputs().forEach((name, tensor) -> outputs.put(name, host(tensor)));
+    return outputs;
+  }
+
+  private HostTensor host(Tensor tensor) {
+    return host(kernels.value(tensor), tensor);
+  }
+
+  private HostTensor host(Value value, Tensor tensor) {
+    float[] values = new float[Math.toIntExact(tensor.elements())];
+    plan.read(value, values);
+    return HostTensor.of(values, tensor.shape());
+  }
+
+  private static HostTensor host(INDArray flat, long offset, Tensor tensor) {
+    float[] values = new float[Math.toIntExact(tensor.elements())];
+    NativeMemory.read(flat, offset, values, 0, values.length);
+    return HostTensor.of(values, tensor.shape());
+  }
+
+  @Override
+  public HostTensor gradient(String name) {
+    requireGradients();
+    for (Map.Entry<Variable, Integer> entry : offsets.entrySet()) {
+      Variable variable = entry.getKey();
+      if (variable.role() == Variable.Role.PARAMETER && variable.name().equals(name)) {
+        return host(gradients, entry.getValue(), variable.tensor());
+      }
+    }
+    Tensor input = graph.inputs().get(name);
+    if (input == null || input.type() != Tensor.Type.FLOAT) {
+      throw new IllegalArgumentException(
+          String.format("Invalid name: %s (must be a parameter or a float input)", name));
+    }
+    Value gradient = kernels.gradient(input);
+    return gradient == null
+        ? HostTensor.of(new float[(int) input.elements()], input.shape())
+        : host(gradient, input);
+  }
+
+  private void requireGradients() {
+    if (!differentiated) {
+      throw new IllegalStateException("Cannot use gradients: none were computed yet");
+    }
+  }
+
+  @Override
+  public void update(double learningRate) {
+    requireGradients();
+    optimizer.beginStep();
+    float[] w = new float[0];
+    float[] g = new float[0];
+    for (Map.Entry<Variable, Integer> entry : offsets.entrySet()) {
+      if (entry.getKey().role() != Variable.Role.PARAMETER) {
+        continue;
+      }
+      Tensor parameter = entry.getKey().tensor();
+      int size = (int) parameter.elements();
+      if (size > w.length) {
+        w = new float[size];
+        g = new float[size];
+      }
+      NativeMemory.read(weights, entry.getValue(), w, 0, size);
+      NativeMemory.read(gradients, entry.getValue(), g, 0, size);
+      optimizer.update(parameter, w, g, learningRate);
+      NativeMemory.write(weights, entry.getValue(), w, 0, size);
+    }
+  }
+
+  @Override
+  public Map<String, HostTensor> optimizerState() {
+    return optimizer == null ? Map.of() : optimizer.state();
+  }
+
+  @Override
+  public void loadOptimizerState(Map<String, HostTensor> state) {
+    if (optimizer == null) {
+      throw new IllegalStateException("Cannot load optimizer state: the graph is for inference");
+    }
+    optimizer.load(state);
+  }
+
+  @Override
+  public int averagedSize() {
+    return averagedSize;
+  }
+
+  @Override
+  public void readAveraged(float[] target) {
+    requireAveragedSize(target.length);
+    NativeMemory.read(weights, 0, target, 0, averagedSize);
+  }
+
+  @Override
+  public void writeAveraged(float[] values) {
+    requireAveragedSize(values.length);
+    NativeMemory.write(weights, 0, values, 0, averagedSize);
+  }
+
+  private void requireAveragedSize(int length) {
+    if (length != averagedSize) {
+      throw new IllegalArgumentException(
+          String.format("Invalid array: %d elements (must be %d)", length, averagedSize));
+    }
+  }
+
+  /** The memory of an input, a variable, a result or the loss, for tests in double precision. */
+  INDArray array(Tensor tensor) {
+    return plan.array(kernels.value(tensor));
+  }
+
+  /** The memory of a gradient after {@link #forwardBackward}, for tests in double precision. */
+  INDArray gradientArray(Tensor tensor) {
+    return plan.array(kernels.gradient(tensor));
+  }
+
+  @Override
+  public void close() {
+    plan.close();
+  }
+}

@@ -1,0 +1,45 @@
+package sparkvision.engine;
+
+/**
+ * How weights follow gradients; PyTorch's optimizers of the same names.
+ *
+ * @param momentum SGD only; 0 for none
+ * @param nesterov SGD only; looks ahead along the momentum
+ * @param beta1 Adam and AdamW: decay of the gradients' mean
+ * @param beta2 Adam and AdamW: decay of the squared gradients' mean
+ * @param epsilon Adam and AdamW: keeps the quotient finite
+ * @param weightDecay SGD and Adam add {@code weightDecay}·w to the gradient; AdamW shrinks w itself
+ * @param decayNormAndBias whether weights of rank 0 and 1 (norms, biases) decay too
+ */
+public record OptimizerConfig(
+    Name name,
+    double momentum,
+    boolean nesterov,
+    double beta1,
+    double beta2,
+    double epsilon,
+    double weightDecay,
+    boolean decayNormAndBias) {
+
+  /** The optimizers there are. */
+  public enum Name {
+    SGD,
+    ADAM,
+    ADAMW
+  }
+
+  public OptimizerConfig {
+    require(momentum >= 0 && momentum < 1, "momentum", momentum, "must be in [0, 1)");
+    require(!nesterov || momentum > 0, "momentum", momentum, "nesterov needs momentum > 0");
+    require(beta1 >= 0 && beta1 < 1, "beta1", beta1, "must be in [0, 1)");
+    require(beta2 >= 0 && beta2 < 1, "beta2", beta2, "must be in [0, 1)");
+    require(epsilon >= 0, "epsilon", epsilon, "must be >= 0");
+    require(weightDecay >= 0, "weight-decay", weightDecay, "must be >= 0");
+  }
+
+  private static void require(boolean holds, String key, double value, String allowed) {
+    if (!holds) {
+      throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));
+    }
+  }
+}

@@ -1,0 +1,60 @@
+package sparkvision.graph;
+
+import java.util.Arrays;
+import java.util.Random;
+
+/** The first values of a variable: a pure function of the seed, its name and its shape. */
+@FunctionalInterface
+public interface Initializer {
+
+  float[] values(long seed, String name, long... shape);
+
+  /** The same value everywhere. */
+  static Initializer constant(float value) {
+    return (seed, name, shape) -> {
+      float[] values = new float[elements(shape)];
+      Arrays.fill(values, value);
+      return values;
+    };
+  }
+
+  /**
+   * Normal with variance 2 / fan-in, for weights in front of a ReLU.
+   *
+   * @see <a href="https://arxiv.org/abs/1502.01852">He et al., Delving Deep into Rectifiers, 2015,
+   *     equation 10</a>
+   */
+  static Initializer kaimingNormal() {
+    return (seed, name, shape) -> {
+      double deviation = Math.sqrt(2.0 / fanIn(shape));
+      Random random = new Random(Seeds.of(seed, name));
+      float[] values = new float[elements(shape)];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = (float) (deviation * random.nextGaussian());
+      }
+      return values;
+    };
+  }
+
+  /** Uniform within ±1/√fan-in: PyTorch's default for the weight of a linear layer. */
+  static Initializer uniformByFanIn() {
+    return (seed, name, shape) -> {
+      double bound = 1 / Math.sqrt((double) fanIn(shape));
+      Random random = new Random(Seeds.of(seed, name));
+      float[] values = new float[elements(shape)];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = (float) (bound * (2 * random.nextDouble() - 1));
+      }
+      return values;
+    };
+  }
+
+  /** How many inputs feed one output of a weight (O, I, k...). */
+  private static long fanIn(long... shape) {
+    return Arrays.stream(shape).skip(1).reduce(1, Math::multiplyExact);
+  }
+
+  private static int elements(long... shape) {
+    return Math.toIntExact(Arrays.stream(shape).reduce(1, Math::multiplyExact));
+  }
+}

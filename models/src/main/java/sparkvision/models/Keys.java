@@ -1,0 +1,107 @@
+package sparkvision.models;
+
+import com.typesafe.config.Config;
+import com.typesafe.config.ConfigException;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
+
+/** The keys of one model's configuration: reads them by type and complains in one sentence. */
+final class Keys {
+
+  private final Config config;
+
+  private Keys(Config config) {
+    this.config = config;
+  }
+
+  /**
+   * Accepts no other keys than these.
+   *
+   * @throws IllegalArgumentException if {@code config} holds another key
+   */
+  static Keys of(Config config, String... allowed) {
+    Keys keys = new Keys(config);
+    Set<String> unknown = new TreeSet<>(config.root().keySet());
+    unknown.removeAll(Arrays.asList(allowed));
+    if (!unknown.isEmpty()) {
+      String key = unknown.iterator().next();
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid key: %s = %s (the keys of this model are %s)",
+              key, keys.render(key), String.join(", ", allowed)));
+    }
+    return keys;
+  }
+
+  /** Reads only the name, so that the caller knows which keys there may be. */
+  static String name(Config config, String allowed) {
+    return new Keys(config).text("name", allowed);
+  }
+
+  String text(String key, String allowed) {
+    return read(key, config::getString, allowed);
+  }
+
+  /** A whole number from {@code least} to {@code most}. */
+  int integer(String key, int least, int most) {
+    String allowed =
+        most == Integer.MAX_VALUE
+            ? "a whole number >= " + least
+            : String.format("a whole number from %d to %d", least, most);
+    Number number = read(key, config::getNumber, allowed);
+    if (number.doubleValue() != number.intValue()
+        || number.intValue() < least
+        || number.intValue() > most) {
+      throw invalid(key, allowed);
+    }
+    return number.intValue();
+  }
+
+  /** A whole number >= 1. */
+  int count(String key) {
+    return integer(key, 1, Integer.MAX_VALUE);
+  }
+
+  /** At least one whole number, each >= 1. */
+  List<Integer> counts(String key) {
+    String allowed = "a list of whole numbers >= 1";
+    List<Integer> counts = read(key, config::getIntList, allowed);
+    if (counts.isEmpty() || counts.stream().anyMatch(count -> count < 1)) {
+      throw invalid(key, allowed);
+    }
+    return counts;
+  }
+
+  /** A number in [0, 1). */
+  double share(String key) {
+    String allowed = "a number in [0, 1)";
+    double share = read(key, config::getDouble, allowed);
+    if (!(share >= 0 && share < 1)) {
+      throw invalid(key, allowed);
+    }
+    return share;
+  }
+
+  private <T> T read(String key, Function<String, T> reader, String allowed) {
+    try {
+      return reader.apply(key);
+    } catch (ConfigException.Missing missing) {
+      throw new IllegalArgumentException(
+          String.format("Missing key: %s (must be %s)", key, allowed), missing);
+    } catch (ConfigException.WrongType | ConfigException.BadValue wrong) {
+      throw invalid(key, allowed);
+    }
+  }
+
+  private IllegalArgumentException invalid(String key, String allowed) {
+    return new IllegalArgumentException(
+        String.format("Invalid %s: %s (must be %s)", key, render(key), allowed));
+  }
+
+  private String render(String key) {
+    return config.root().get(key).render();
+  }
+}

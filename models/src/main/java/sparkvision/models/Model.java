@@ -1,0 +1,29 @@
+package sparkvision.models;
+
+import java.util.List;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Tensor;
+
+/** A network that can be written into any graph. */
+public interface Model {
+
+  /** The name it is configured by. */
+  String name();
+
+  /**
+   * The shapes of its inputs for images of one size.
+   *
+   * @param imageSize one size per spatial axis, or a single one for squares and cubes
+   * @throws IllegalArgumentException if the number of sizes fits neither
+   */
+  List<long[]> inputShapes(int batch, int... imageSize);
+
+  /**
+   * Declares the parameters and computes the outputs.
+   *
+   * @return the outputs; a classifier's logits come first
+   * @throws IllegalArgumentException if an input has the wrong rank or number of channels, or is
+   *     too small
+   */
+  List<Tensor> apply(Graph g, List<Tensor> inputs);
+}
