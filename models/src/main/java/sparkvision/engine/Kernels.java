@@ -322,7 +322,7 @@ final class Kernels {
 
   private Value masked(Value x, Value mask) {
     if (mask.elements() == x.elements()) {
-      return plan.call("multiply", like(x), x, mask);
+      return plan.call("multiply", like(x), x, view(mask, x.shape()));
     }
     Value x3 = channels(x);
     Value y = plan.call("multiply", like(x3), x3, view(mask, x3.size(0), x3.size(1), 1));

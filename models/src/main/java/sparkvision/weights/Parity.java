@@ -24,6 +24,7 @@ import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
+import sparkvision.graph.Variable;
 import sparkvision.models.Models;
 
 /**
@@ -108,7 +109,8 @@ public final class Parity {
     try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
       return Safetensors.read(in).tensors();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read " + file + ": " + e.getMessage(), e);
+      String why = e.getMessage().replace("Cannot read safetensors: ", "");
+      throw new UncheckedIOException("Cannot read " + file + ": " + why, e);
     }
   }
 
@@ -169,7 +171,7 @@ public final class Parity {
             : Set.of();
     List<String> names = new ArrayList<>(inputNames);
     g.variables().stream()
-        .filter(v -> v.role() == sparkvision.graph.Variable.Role.PARAMETER)
+        .filter(v -> v.role() == Variable.Role.PARAMETER)
         .forEach(v -> names.add(v.name()));
     for (String name : names) {
       HostTensor gradient = run.gradient(name);

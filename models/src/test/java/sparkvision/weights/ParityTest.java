@@ -1,14 +1,30 @@
 package sparkvision.weights;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.typesafe.config.ConfigFactory;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import sparkvision.Draw;
+import sparkvision.engine.Engine;
+import sparkvision.engine.Engines;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Tensor;
+import sparkvision.models.Model;
+import sparkvision.models.Models;
 
 class ParityTest {
 
@@ -33,5 +49,74 @@ class ParityTest {
     assertThat(lines).noneMatch(line -> line.endsWith("FAIL"));
     assertThat(result.failed()).isZero();
     assertThat(result.passed()).isEqualTo(tensors);
+  }
+
+  /** A fixture of our own: the engine's output for weights as they start. */
+  private static Map<String, HostTensor> fixture(Path folder) throws IOException {
+    String model =
+        "{name = densenet, spatial-dims = 2, in-channels = 1, growth-rate = 2, blocks = [1],"
+            + " init-features = 3, bottleneck = 2, dropout = 0.0, classes = 2}";
+    Graph g = new Graph(Graph.Mode.INFERENCE, 1);
+    Tensor input = g.input("input", 2, 1, 6, 6);
+    Model network = Models.of(ConfigFactory.parseString(model));
+    g.output("output", network.apply(g, List.of(input)).get(0));
+    Map<String, HostTensor> io = new LinkedHashMap<>();
+    io.put("input", Draw.normal(1, 2, 1, 6, 6));
+    Map<String, HostTensor> weights;
+    try (Engine engine = Engines.open("nd4j", g, null)) {
+      weights = engine.state();
+      io.putAll(engine.forward(Map.of("input", io.get("input"))));
+    }
+    Files.writeString(
+        folder.resolve("fixture.conf"),
+        "model = %s, mode = eval, tolerance = 1e-6".formatted(model));
+    write(folder, "io", io);
+    write(folder, "weights", weights);
+    return weights;
+  }
+
+  private static void write(Path folder, String name, Map<String, HostTensor> tensors)
+      throws IOException {
+    try (OutputStream out = Files.newOutputStream(folder.resolve(name + ".safetensors"))) {
+      Safetensors.write(out, tensors, Map.of());
+    }
+  }
+
+  @Test
+  void reportsAnOutputThatDiffers(@TempDir Path folder) throws IOException {
+    Map<String, HostTensor> weights = fixture(folder);
+    List<String> lines = new ArrayList<>();
+    assertThat(Parity.verify(folder, "nd4j", lines::add)).isEqualTo(new Parity.Result(1, 0));
+    assertThat(lines).singleElement().asString().matches("output \\[2, 2] error \\S+ pass");
+
+    weights.get("classifier.bias").floats()[0] += 0.01f;
+    write(folder, "weights", weights);
+    lines.clear();
+    assertThat(Parity.verify(folder, "nd4j", lines::add)).isEqualTo(new Parity.Result(0, 1));
+    assertThat(lines).singleElement().asString().endsWith("FAIL");
+  }
+
+  @Test
+  void refusesWeightsThatAreNotExactlyTheModels(@TempDir Path folder) throws IOException {
+    Map<String, HostTensor> weights = fixture(folder);
+    weights.remove("classifier.bias");
+    weights.put("classifier.offset", HostTensor.of(new float[2], 2));
+    write(folder, "weights", weights);
+    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot load state: missing classifier.bias; unknown classifier.offset");
+  }
+
+  @Test
+  void refusesAnIncompleteFixture(@TempDir Path folder) throws IOException {
+    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot verify %s: it has no fixture.conf", folder);
+    fixture(folder);
+    Files.writeString(folder.resolve("io.safetensors"), "short");
+    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
+        .isInstanceOf(UncheckedIOException.class)
+        .hasMessage(
+            "Cannot read %s: it ends within the header's length", folder.resolve("io.safetensors"));
   }
 }

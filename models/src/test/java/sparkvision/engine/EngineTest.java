@@ -1,0 +1,277 @@
+package sparkvision.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import sparkvision.Draw;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Losses;
+import sparkvision.graph.Tensor;
+import sparkvision.weights.HostTensor;
+
+class EngineTest {
+
+  private static final OptimizerConfig SGD =
+      new OptimizerConfig(OptimizerConfig.Name.SGD, 0.9, true, 0, 0, 0, 1e-4, true);
+  private static final OptimizerConfig ADAMW =
+      new OptimizerConfig(OptimizerConfig.Name.ADAMW, 0, false, 0.9, 0.999, 1e-8, 1e-2, false);
+
+  private static final Map<String, HostTensor> BATCH =
+      Map.of("x", Draw.normal(1, 6, 2, 8, 8), "labels", Draw.labels(2, 3, 6));
+
+  /** A small classifier with everything that has state: norm, dropout, parameters. */
+  private static Graph classifier(Graph.Mode mode, long seed) {
+    Graph g = new Graph(mode, seed);
+    Tensor x = g.conv("conv", 2, 5, 3, 3).padding(1).apply(g.input("x", 6, 2, 8, 8));
+    x = g.dropout(g.relu(g.batchNorm("norm", 5).apply(x)), 0.2);
+    Tensor logits = g.linear("head", 5, 3).apply(g.globalAveragePool(x));
+    g.output("logits", logits);
+    if (mode == Graph.Mode.TRAINING) {
+      g.loss(Losses.crossEntropy(g, logits, g.indices("labels", 6), 0.1));
+    }
+    return g;
+  }
+
+  private static Engine trainer(long seed, OptimizerConfig config) {
+    return Engines.open("nd4j", classifier(Graph.Mode.TRAINING, seed), config);
+  }
+
+  private static void train(Engine engine, int steps) {
+    for (int i = 0; i < steps; i++) {
+      engine.forwardBackward(BATCH);
+      engine.update(0.05);
+    }
+  }
+
+  private static Map<String, List<?>> bits(Map<String, HostTensor> tensors) {
+    Map<String, List<?>> bits = new LinkedHashMap<>();
+    tensors.forEach(
+        (name, tensor) ->
+            bits.put(
+                name,
+                tensor.isFloat()
+                    ? List.of(Arrays.hashCode(tensor.floats()), tensor.floats()[0])
+                    : List.of(tensor.longs()[0])));
+    return bits;
+  }
+
+  @Test
+  void trainingLowersTheLoss() {
+    for (OptimizerConfig config : List.of(SGD, ADAMW)) {
+      try (Engine engine = trainer(1, config)) {
+        float first = engine.forwardBackward(BATCH).get("loss").floats()[0];
+        train(engine, 40);
+        assertThat(engine.forwardBackward(BATCH).get("loss").floats()[0]).isLessThan(first - 0.2f);
+      }
+    }
+  }
+
+  @Test
+  void lossIsTheCrossEntropyOfTheLogits() {
+    try (Engine engine = trainer(1, SGD)) {
+      Map<String, HostTensor> results = engine.forwardBackward(BATCH);
+      assertThat(results.keySet()).containsExactly("logits", "loss");
+      float[] logits = results.get("logits").floats();
+      double loss = 0;
+      for (int b = 0; b < 6; b++) {
+        double sum = 0;
+        for (int k = 0; k < 3; k++) {
+          sum += Math.exp(logits[b * 3 + k]);
+        }
+        for (int k = 0; k < 3; k++) {
+          double target = 0.1 / 3 + (BATCH.get("labels").longs()[b] == k ? 0.9 : 0);
+          loss -= target * (logits[b * 3 + k] - Math.log(sum)) / 6;
+        }
+      }
+      assertThat(results.get("loss").shape()).isEmpty();
+      assertThat(results.get("loss").floats()[0]).isCloseTo((float) loss, within(1e-5f));
+    }
+  }
+
+  @Test
+  void sameSeedGivesTheSameBitsAndAnotherSeedOthers() {
+    try (Engine one = trainer(1, SGD);
+        Engine same = trainer(1, SGD);
+        Engine other = trainer(2, SGD)) {
+      assertThat(bits(one.state())).isEqualTo(bits(same.state()));
+      assertThat(one.state().get("conv.weight").floats())
+          .isNotEqualTo(other.state().get("conv.weight").floats());
+      train(one, 5);
+      train(same, 5);
+      assertThat(bits(one.state())).isEqualTo(bits(same.state()));
+      assertThat(bits(one.optimizerState())).isEqualTo(bits(same.optimizerState()));
+    }
+  }
+
+  @Test
+  void resumedTrainingEqualsUninterruptedTraining() {
+    for (OptimizerConfig config : List.of(SGD, ADAMW)) {
+      try (Engine whole = trainer(1, config);
+          Engine interrupted = trainer(1, config);
+          Engine resumed = trainer(99, config);
+          Engine seeded = trainer(1, config)) {
+        train(whole, 7);
+        train(interrupted, 4);
+        seeded.load(interrupted.state());
+        seeded.loadOptimizerState(interrupted.optimizerState());
+        train(seeded, 3);
+        assertThat(bits(seeded.state())).isEqualTo(bits(whole.state()));
+
+        resumed.load(interrupted.state());
+        assertThat(bits(resumed.state())).isEqualTo(bits(interrupted.state()));
+      }
+    }
+  }
+
+  @Test
+  void dropoutFollowsSeedAndStepOnly() {
+    try (Engine engine = trainer(1, SGD)) {
+      float[] first = engine.forward(BATCH).get("logits").floats();
+      assertThat(engine.forward(BATCH).get("logits").floats()).containsExactly(first);
+      engine.forwardBackward(BATCH);
+      engine.update(0); // moves nothing but the step
+      assertThat(engine.forward(BATCH).get("logits").floats()).isNotEqualTo(first);
+    }
+  }
+
+  @Test
+  void forwardOfATrainingGraphMovesRunningStatistics() {
+    try (Engine engine = trainer(1, SGD)) {
+      Map<String, HostTensor> before = engine.state();
+      engine.forward(BATCH);
+      engine.forward(BATCH);
+      Map<String, HostTensor> after = engine.state();
+      assertThat(after.get("norm.num_batches_tracked").longs()).containsExactly(2);
+      assertThat(after.get("norm.running_mean").floats())
+          .isNotEqualTo(before.get("norm.running_mean").floats());
+      assertThat(after.get("conv.weight").floats())
+          .containsExactly(before.get("conv.weight").floats());
+    }
+  }
+
+  @Test
+  void inferenceChangesNothingAndNeverDrops() {
+    try (Engine engine = Engines.open("nd4j", classifier(Graph.Mode.INFERENCE, 1), null)) {
+      Map<String, List<?>> before = bits(engine.state());
+      Map<String, HostTensor> input = Map.of("x", BATCH.get("x"));
+      float[] first = engine.forward(input).get("logits").floats();
+      assertThat(engine.forward(input).get("logits").floats()).containsExactly(first);
+      assertThat(bits(engine.state())).isEqualTo(before);
+      assertThatThrownBy(() -> engine.forwardBackward(input))
+          .isInstanceOf(IllegalStateException.class);
+    }
+  }
+
+  @Test
+  void stateIsACopyInTheOrderOfDeclaration() {
+    try (Engine engine = trainer(1, SGD)) {
+      assertThat(engine.state().keySet())
+          .containsExactly(
+              "conv.weight",
+              "norm.weight",
+              "norm.bias",
+              "norm.running_mean",
+              "norm.running_var",
+              "norm.num_batches_tracked",
+              "head.weight",
+              "head.bias");
+      engine.state().get("head.bias").floats()[0] = 7;
+      assertThat(engine.state().get("head.bias").floats()[0]).isZero();
+    }
+  }
+
+  @Test
+  void averagesParametersThenRunningStatistics() {
+    try (Engine engine = trainer(1, SGD)) {
+      int parameters = 5 * 2 * 9 + 5 + 5 + 15 + 3;
+      assertThat(engine.averagedSize()).isEqualTo(parameters + 10);
+      engine.forward(BATCH);
+      float[] values = new float[parameters + 10];
+      engine.readAveraged(values);
+      Map<String, HostTensor> state = engine.state();
+      assertThat(values).startsWith(state.get("conv.weight").floats());
+      assertThat(values).endsWith(state.get("norm.running_var").floats());
+      assertThat(values[parameters]).isEqualTo(state.get("norm.running_mean").floats()[0]);
+
+      for (int i = 0; i < values.length; i++) {
+        values[i] = i;
+      }
+      engine.writeAveraged(values);
+      assertThat(engine.state().get("norm.running_mean").floats()[0]).isEqualTo(parameters);
+      assertThat(engine.state().get("head.bias").floats()[2]).isEqualTo(parameters - 1);
+      assertThat(engine.state().get("norm.num_batches_tracked").longs()).containsExactly(1);
+      assertThatThrownBy(() -> engine.readAveraged(new float[3]))
+          .hasMessage("Invalid array: 3 elements (must be %d)", parameters + 10);
+    }
+  }
+
+  @Test
+  void refusesAStateThatDoesNotFit() {
+    try (Engine engine = trainer(1, SGD)) {
+      Map<String, HostTensor> state = engine.state();
+      state.remove("head.bias");
+      state.put("head.scale", HostTensor.of(new float[3], 3));
+      state.put("head.weight", HostTensor.of(new float[15], 5, 3));
+      assertThatThrownBy(() -> engine.load(state))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "Cannot load state: missing head.bias; unknown head.scale;"
+                  + " misshapen head.weight is float32[5, 3], must be float32[3, 5]");
+    }
+  }
+
+  @Test
+  void refusesInputsThatDoNotFit() {
+    try (Engine engine = trainer(1, SGD)) {
+      assertThatThrownBy(() -> engine.forward(Map.of("x", BATCH.get("x"))))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage("Cannot run graph: missing labels");
+      HostTensor labels = HostTensor.ofLongs(new long[] {0, 1, 2, 3, 0, 1}, 6);
+      assertThatThrownBy(() -> engine.forward(Map.of("x", BATCH.get("x"), "labels", labels)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage("Invalid label: 3 (the model has 3 classes, numbered from 0)");
+    }
+  }
+
+  @Test
+  void refusesToUseGradientsThatAreNotThere() {
+    try (Engine engine = trainer(1, SGD)) {
+      assertThatThrownBy(() -> engine.update(0.1))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("Cannot use gradients: none were computed yet");
+      engine.forwardBackward(BATCH);
+      assertThatThrownBy(() -> engine.gradient("norm.running_mean"))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage("Invalid name: norm.running_mean (must be a parameter or a float input)");
+    }
+  }
+
+  @Test
+  void refusesAnUnknownEngine() {
+    assertThatThrownBy(() -> Engines.open("torch", classifier(Graph.Mode.INFERENCE, 1), null))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid engine: torch (must be one of [nd4j])");
+  }
+
+  @Test
+  void printsNothing() {
+    PrintStream before = System.out;
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+    try (Engine engine = trainer(1, SGD)) {
+      train(engine, 1);
+    } finally {
+      System.setOut(before);
+    }
+    assertThat(printed.toString(StandardCharsets.UTF_8)).isEmpty();
+  }
+}

@@ -1,0 +1,72 @@
+package sparkvision.models;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.typesafe.config.ConfigFactory;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ModelsTest {
+
+  private static final String FREE =
+      "name = densenet, spatial-dims = 2, in-channels = 3, growth-rate = 4, blocks = [2, 2],"
+          + " init-features = 8, bottleneck = 4, dropout = 0.1, classes = 5";
+
+  @Test
+  void listsEveryName() {
+    assertThat(Models.names())
+        .containsExactly(
+            "densenet",
+            "densenet121",
+            "densenet161",
+            "densenet169",
+            "densenet201",
+            "densenet264",
+            "densenet121-3d",
+            "densenet169-3d",
+            "densenet201-3d",
+            "densenet264-3d");
+  }
+
+  @Test
+  void aModelKeepsItsName() {
+    assertThat(Models.of(ConfigFactory.parseString(FREE)).name()).isEqualTo("densenet");
+    assertThat(Models.of(ConfigFactory.parseString("name = densenet121-3d")).name())
+        .isEqualTo("densenet121-3d");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "name = densenet121, depth = 3 | Invalid key: depth = 3 (the keys of this model are name,"
+            + " spatial-dims, in-channels, growth-rate, blocks, init-features, bottleneck,"
+            + " dropout, classes)",
+        "name = densenet, spatial-dims = 2 | Missing key: in-channels (must be a whole number >="
+            + " 1)",
+        "name = densenet121, classes = many | Invalid classes: \"many\" (must be a whole number >="
+            + " 1)",
+        "name = densenet121, classes = 0 | Invalid classes: 0 (must be a whole number >= 1)",
+        "name = densenet121, classes = 2.5 | Invalid classes: 2.5 (must be a whole number >= 1)",
+        "name = densenet121, spatial-dims = 4 | Invalid spatial-dims: 4 (must be a whole number"
+            + " from 2 to 3)",
+        "name = densenet121, blocks = [] | Invalid blocks: [] (must be a list of whole numbers >="
+            + " 1)",
+        "name = densenet121, blocks = 6 | Invalid blocks: 6 (must be a list of whole numbers >= 1)",
+        "name = densenet121, dropout = 1 | Invalid dropout: 1 (must be a number in [0, 1))",
+        "name = densenet121, dropout = null | Missing key: dropout (must be a number in [0, 1))",
+        "name = resnet50 | Invalid name: resnet50 (must be one of densenet, densenet121,"
+            + " densenet161, densenet169, densenet201, densenet264, densenet121-3d,"
+            + " densenet169-3d, densenet201-3d, densenet264-3d)",
+        "classes = 3 | Missing key: name (must be one of densenet, densenet121, densenet161,"
+            + " densenet169, densenet201, densenet264, densenet121-3d, densenet169-3d,"
+            + " densenet201-3d, densenet264-3d)"
+      })
+  void refusesAConfThatDoesNotFit(String conf, String message) {
+    assertThatThrownBy(() -> Models.of(ConfigFactory.parseString(conf)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(message);
+  }
+}
