@@ -41,7 +41,11 @@ public final class TestCluster
     conf.set(MiniDFSCluster.HDFS_MINIDFS_BASEDIR, DIRECTORY.resolve("hdfs").toString());
     hdfs = new MiniDFSCluster.Builder(conf).numDataNodes(1).build();
     SparkSession.Builder builder =
-        SparkSession.builder().appName("tests").master("local-cluster[2,1,1024]");
+        SparkSession.builder()
+            .appName("tests")
+            .master("local-cluster[2,1,1024]")
+            // As some clusters force it; the default runs where a test starts a driver of its own.
+            .config("spark.serializer", "org.apache.spark.serializer.KryoSerializer");
     sparkSettings().forEach(setting -> builder.config(setting[0], setting[1]));
     spark = builder.getOrCreate();
     for (String split : List.of("train", "val")) {

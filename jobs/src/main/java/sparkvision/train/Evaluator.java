@@ -49,7 +49,12 @@ public final class Evaluator {
       int resize,
       List<Double> mean,
       List<Double> std)
-      implements Serializable {}
+      implements Serializable {
+
+    public Task {
+      TrainConfig.checkEngine(engine);
+    }
+  }
 
   private Evaluator() {}
 
@@ -58,13 +63,14 @@ public final class Evaluator {
     SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
     int blocks = ShardSet.open(spark.hadoopConfiguration(), task.shards()).blocks();
     List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
-    FlatMapFunction<Iterator<Integer>, ClassificationMetrics> evaluate =
-        share -> List.of(evaluate(task, share, hadoop.value())).iterator();
+    FlatMapFunction<Iterator<Integer>, byte[]> evaluate =
+        share -> List.of(TaskResult.pack(evaluate(task, share, hadoop.value()))).iterator();
     return spark
         .parallelize(numbers, Math.min(blocks, tasks))
         .mapPartitions(evaluate)
         .collect()
         .stream()
+        .map(bytes -> TaskResult.unpack(bytes, ClassificationMetrics.class))
         .reduce(ClassificationMetrics::merge)
         .orElseThrow();
   }

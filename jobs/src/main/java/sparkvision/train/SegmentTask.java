@@ -35,8 +35,9 @@ import sparkvision.weights.Safetensors;
  *
  * <p>It runs as a barrier task; the partition is the rank. Nothing survives it in the executor: the
  * next segment restores from the checkpoint that this one ends with, exactly as a resumed run does.
+ * Its result is a packed {@link Report}.
  */
-final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<SegmentTask.Report>>
+final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<byte[]>>
     implements Serializable {
 
   private static final long serialVersionUID = 1;
@@ -84,11 +85,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<Se
   }
 
   @Override
-  public Iterator<Report> apply(Iterator<Integer> partition) {
+  public Iterator<byte[]> apply(Iterator<Integer> partition) {
     int rank = TaskContext.getPartitionId();
     try (Exchange exchange = DriverExchange.connect(plan.coordinator(), rank)) {
       try {
-        Report report = run(rank, exchange);
+        byte[] report = TaskResult.pack(run(rank, exchange));
         return JavaConverters.asScalaIterator(List.of(report).iterator());
       } catch (Divergence e) {
         exchange.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));

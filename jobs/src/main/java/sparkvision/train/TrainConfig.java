@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import sparkvision.data.ImageTransform;
+import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
 
 /**
@@ -39,6 +40,7 @@ public record TrainConfig(
   }
 
   public TrainConfig {
+    checkEngine(engine);
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
     atLeast("batch-size", batchSize, 1);
@@ -140,6 +142,10 @@ public record TrainConfig(
 
   private static void fraction(String key, double value) {
     check(value >= 0 && value < 1, key, value, "at least 0, below 1");
+  }
+
+  static void checkEngine(String engine) {
+    check(Engines.names().contains(engine), "engine", engine, "one of " + Engines.names());
   }
 
   static void check(boolean valid, String key, Object value, String allowed) {

@@ -18,6 +18,7 @@ import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkException;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.rdd.RDD;
 import org.apache.spark.util.SerializableConfiguration;
 import scala.reflect.ClassTag;
 import scala.reflect.ClassTag$;
@@ -217,11 +218,13 @@ public final class Trainer {
   }
 
   private List<SegmentTask.Report> barrier(SegmentTask task, int ranks) {
-    ClassTag<SegmentTask.Report> tag = ClassTag$.MODULE$.apply(SegmentTask.Report.class);
+    ClassTag<byte[]> bytes = ClassTag$.MODULE$.apply(byte[].class);
     List<Integer> numbers = IntStream.range(0, ranks).boxed().toList();
-    return JavaRDD.fromRDD(
-            spark.parallelize(numbers, ranks).rdd().barrier().mapPartitions(task, false, tag), tag)
-        .collect();
+    RDD<byte[]> reports =
+        spark.parallelize(numbers, ranks).rdd().barrier().mapPartitions(task, false, bytes);
+    return JavaRDD.fromRDD(reports, bytes).collect().stream()
+        .map(report -> TaskResult.unpack(report, SegmentTask.Report.class))
+        .toList();
   }
 
   /** A rank's own words if it has left some; what only the cluster knows is worth another try. */
