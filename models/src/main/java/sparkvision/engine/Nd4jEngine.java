@@ -33,6 +33,7 @@ final class Nd4jEngine implements Engine {
   private final Map<Variable, Long> counters = new LinkedHashMap<>();
   private final int averagedSize;
   private boolean differentiated;
+  private boolean closed;
 
   Nd4jEngine(Graph graph, OptimizerConfig config) {
     boolean training = graph.mode() == Graph.Mode.TRAINING;
@@ -178,6 +179,9 @@ final class Nd4jEngine implements Engine {
   }
 
   private void begin(Map<String, HostTensor> inputs) {
+    if (closed) {
+      throw new IllegalStateException("Cannot run graph: the engine is closed");
+    }
     Map<String, Signature> expected = new LinkedHashMap<>();
     graph.inputs().forEach((name, tensor) -> expected.put(name, Signature.of(tensor)));
     Signature.requireMatch("run graph", expected, inputs);
@@ -317,6 +321,7 @@ final class Nd4jEngine implements Engine {
 
   @Override
   public void close() {
+    closed = true;
     plan.close();
   }
 }

@@ -40,8 +40,9 @@ public record Node(
     /** x → the sum of all its elements. */
     SUM,
     /**
-     * x → x with some elements, or whole channels, zeroed and the others scaled; rate, channels,
-     * index (tells one dropout of the graph from another). Which ones: {@link Dropout}.
+     * x → x with some elements, or whole channels, zeroed and the others scaled; rate, mask (its
+     * shape: that of x, or (B, C)), index (tells one dropout of the graph from another). Which
+     * ones: {@link Dropout}.
      */
     DROPOUT,
     /** Logits (B, K), labels (B) → mean cross-entropy; smoothing. */

@@ -181,6 +181,11 @@ public final class Parity {
         compare(GRADIENT + name, gradient, stored(GRADIENT + name));
       }
     }
+    for (String name : io.keySet()) {
+      if (name.startsWith(GRADIENT) && !names.contains(name.substring(GRADIENT.length()))) {
+        compare(name, null, stored(name));
+      }
+    }
   }
 
   private void runCurve() {

@@ -21,8 +21,11 @@ import org.junit.jupiter.params.provider.CsvSource;
 import sparkvision.Draw;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
+import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
+import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
+import sparkvision.graph.Variable;
 import sparkvision.models.Model;
 import sparkvision.models.Models;
 
@@ -94,6 +97,52 @@ class ParityTest {
     lines.clear();
     assertThat(Parity.verify(folder, "nd4j", lines::add)).isEqualTo(new Parity.Result(0, 1));
     assertThat(lines).singleElement().asString().endsWith("FAIL");
+  }
+
+  @Test
+  void judgesGradientsZeroGradientsAndStateAfterwards(@TempDir Path folder) throws IOException {
+    Map<String, HostTensor> weights = fixture(folder);
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    String model = Files.readString(folder.resolve("fixture.conf")).replace("eval", "train");
+    Tensor output =
+        Models.of(ConfigFactory.parseString(model).getConfig("model"))
+            .apply(g, List.of(g.input("input", 2, 1, 6, 6)))
+            .get(0);
+    g.output("output", output);
+    g.loss(Losses.weightedSum(g, output, g.input("loss_weights", 2, 2)));
+    Map<String, HostTensor> io = new LinkedHashMap<>();
+    io.put("input", Draw.normal(1, 2, 1, 6, 6));
+    io.put("loss_weights", Draw.normal(2, 2, 2));
+    OptimizerConfig sgd = new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0, 0, 0, 0, true);
+    try (Engine engine = Engines.open("nd4j", g, sgd)) {
+      engine.load(weights);
+      io.put("output", engine.forwardBackward(io).get("output"));
+      io.put("grad/input", engine.gradient("input"));
+      for (Variable variable : g.variables()) {
+        if (variable.role() == Variable.Role.PARAMETER) {
+          io.put("grad/" + variable.name(), engine.gradient(variable.name()));
+        } else {
+          io.put("after/" + variable.name(), engine.state().get(variable.name()));
+        }
+      }
+    }
+    io.put("grad/ghost", HostTensor.of(new float[1], 1));
+    io.get("after/features.norm5.num_batches_tracked").longs()[0]++;
+    write(folder, "io", io);
+    String zeros = ", zero-gradients = [\"features.conv0.weight\"], zero-atol = 1e-6";
+    Files.writeString(folder.resolve("fixture.conf"), model + zeros);
+
+    List<String> lines = new ArrayList<>();
+    Parity.Result result = Parity.verify(folder, "nd4j", lines::add);
+
+    assertThat(result).isEqualTo(new Parity.Result(io.size() - 2 - 3, 3));
+    assertThat(lines.stream().filter(line -> line.endsWith("FAIL")))
+        .satisfiesExactly(
+            line -> assertThat(line).startsWith("grad/features.conv0.weight [3, 1, 7, 7] zero"),
+            line -> assertThat(line).isEqualTo("grad/ghost [1] computed nothing FAIL"),
+            line ->
+                assertThat(line)
+                    .isEqualTo("after/features.norm5.num_batches_tracked [] differs FAIL"));
   }
 
   @Test
