@@ -18,7 +18,11 @@ import org.junit.jupiter.api.Test;
 class ArchitectureTest {
 
   private static final String[] MODELS = {
-    "sparkvision.graph..", "sparkvision.models..", "sparkvision.engine..", "sparkvision.weights.."
+    "sparkvision.graph..",
+    "sparkvision.models..",
+    "sparkvision.engine..",
+    "sparkvision.weights..",
+    "sparkvision.parity.."
   };
 
   private static final JavaClasses OURS =

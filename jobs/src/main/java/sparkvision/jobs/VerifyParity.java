@@ -7,7 +7,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import sparkvision.JobException.Exit;
-import sparkvision.weights.Parity;
+import sparkvision.parity.Parity;
 
 /** Compares models with fixtures that the original implementations made. */
 @Command(

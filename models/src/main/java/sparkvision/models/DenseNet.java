@@ -159,8 +159,7 @@ final class DenseNet implements Model {
 
   // Variants, by name: the defaults of every key. The paper's table 1; 161 and 264 as published
   // with
-  // its code. 2D classifies ImageNet's 1000 classes, 3D has MONAI's one channel and two classes
-  // here.
+  // its code. 2D classifies ImageNet's 1000 classes; 3D takes one channel and has two classes.
   static Map<String, Config> variants() {
     Map<String, Config> variants = new LinkedHashMap<>();
     variants.put("densenet121", variant(2, 32, 64, "[6, 12, 24, 16]"));

@@ -36,6 +36,6 @@ public final class Models {
       return new DenseNet(model.withFallback(DENSENETS.get(name)));
     }
     throw new IllegalArgumentException(
-        String.format("Invalid name: %s (must be %s)", name, allowed));
+        String.format("Invalid model: %s (must be %s)", name, allowed));
   }
 }

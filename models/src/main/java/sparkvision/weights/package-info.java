@@ -1,5 +1,2 @@
-/**
- * Weights outside an engine: tensors on the Java heap, the safetensors format, and the comparison
- * with the original implementations ({@link sparkvision.weights.Parity} describes its folders).
- */
+/** Weights outside an engine: tensors on the Java heap, and the safetensors format. */
 package sparkvision.weights;

@@ -57,7 +57,7 @@ class ModelsTest {
         "name = densenet121, blocks = 6 | Invalid blocks: 6 (must be a list of whole numbers >= 1)",
         "name = densenet121, dropout = 1 | Invalid dropout: 1 (must be a number in [0, 1))",
         "name = densenet121, dropout = null | Missing key: dropout (must be a number in [0, 1))",
-        "name = resnet50 | Invalid name: resnet50 (must be one of densenet, densenet121,"
+        "name = resnet50 | Invalid model: resnet50 (must be one of densenet, densenet121,"
             + " densenet161, densenet169, densenet201, densenet264, densenet121-3d,"
             + " densenet169-3d, densenet201-3d, densenet264-3d)",
         "classes = 3 | Missing key: name (must be one of densenet, densenet121, densenet161,"

@@ -1,4 +1,4 @@
-package sparkvision.weights;
+package sparkvision.parity;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -28,6 +28,8 @@ import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
 import sparkvision.models.Model;
 import sparkvision.models.Models;
+import sparkvision.weights.HostTensor;
+import sparkvision.weights.Safetensors;
 
 class ParityTest {
 

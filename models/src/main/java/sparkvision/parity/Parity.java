@@ -1,4 +1,4 @@
-package sparkvision.weights;
+package sparkvision.parity;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigException;
@@ -26,6 +26,8 @@ import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
 import sparkvision.models.Models;
+import sparkvision.weights.HostTensor;
+import sparkvision.weights.Safetensors;
 
 /**
  * Compares a model of ours with numbers that the original implementation gave.
