@@ -75,10 +75,6 @@ public final class ImageTransform implements Serializable {
     }
   }
 
-  public Options options() {
-    return options;
-  }
-
   /** Floats of one picture: C * H * W. */
   public int size() {
     return options.channels() * options.imageSize() * options.imageSize();
@@ -87,7 +83,8 @@ public final class ImageTransform implements Serializable {
   /**
    * Writes (C, H, W) for training, augmented by a pure function of (seed, epoch, sample id).
    *
-   * @throws DataException if the picture cannot be decoded or is too small to crop
+   * @throws DataException if the picture cannot be decoded, is too small to crop, or so narrow that
+   *     resizing would make it enormous
    */
   public void train(Sample sample, long seed, int epoch, float[] target, int offset) {
     Images.Picture picture = resized(sample);
@@ -107,7 +104,7 @@ public final class ImageTransform implements Serializable {
   /**
    * Writes (C, H, W) for evaluation.
    *
-   * @throws DataException if the picture cannot be decoded or is too small to crop
+   * @throws DataException as {@link #train}
    */
   public void evaluate(Sample sample, float[] target, int offset) {
     Images.Picture picture = resized(sample);
@@ -127,16 +124,23 @@ public final class ImageTransform implements Serializable {
       return picture;
     }
     long shorter = Math.min(picture.width(), picture.height());
-    int width = (int) (picture.width() * (long) options.resize() / shorter);
-    int height = (int) (picture.height() * (long) options.resize() / shorter);
-    return Images.resize(picture, width, height);
+    long width = picture.width() * (long) options.resize() / shorter;
+    long height = picture.height() * (long) options.resize() / shorter;
+    if (!Images.fits(width, height)) {
+      throw new DataException(
+          String.format(
+              "Cannot resize sample %s: with images.resize %d its %d x %d pixels become %d x %d;"
+                  + " make images.resize smaller, or leave the picture out",
+              sample.id(), options.resize(), picture.width(), picture.height(), width, height));
+    }
+    return Images.resize(picture, (int) width, (int) height);
   }
 
   private int free(Sample sample, int available, Images.Picture picture) {
     if (available < options.imageSize()) {
       throw new DataException(
           String.format(
-              "Cannot crop sample %s to %d pixels: it is %d x %d; set resize to at least %d",
+              "Cannot crop sample %s to %d pixels: it is %d x %d; set images.resize to at least %d",
               sample.id(),
               options.imageSize(),
               picture.width(),

@@ -27,7 +27,8 @@ import org.bytedeco.opencv.opencv_core.Size;
  *
  * <p>JPEG (grey, YCbCr, RGB, CMYK, YCCK) and PNG (every colour type and depth) are read. 16-bit
  * channels keep their high byte, alpha is dropped, embedded colour profiles and EXIF orientation
- * are ignored: pixels are as stored.
+ * are ignored: pixels are as stored. A picture has at most 2^27 pixels (134 million), 65,536 on a
+ * side; a larger one would fill an executor.
  *
  * <p>OpenCV paints what is missing of a broken picture grey and goes on, and its codecs write to
  * standard error. So {@link #inspect} reads a picture strictly, once, before it enters a shard;
@@ -42,6 +43,12 @@ public final class Images {
   }
 
   private static final byte[] PNG_SIGNATURE = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+
+  /** Of one picture: 384 MiB in colour. */
+  private static final long MAX_PIXELS = 1L << 27;
+
+  /** Of one side; JPEG ends one below. */
+  private static final long MAX_SIDE = 1L << 16;
 
   private Images() {}
 
@@ -93,11 +100,36 @@ public final class Images {
             };
     try (BytePointer data = new BytePointer(bytes);
         Mat input = new Mat(1, bytes.length, opencv_core.CV_8UC1, data);
-        Mat picture = opencv_imgcodecs.imdecode(input, flags)) {
+        Mat picture = imdecode(input, flags)) {
       if (picture.empty()) {
         throw new DataException("cannot be decoded");
       }
+      refuseLarge(picture.cols(), picture.rows());
       return copy(picture);
+    }
+  }
+
+  /** OpenCV throws over sizes that it does not want and memory that it does not get. */
+  private static Mat imdecode(Mat input, int flags) {
+    try {
+      return opencv_imgcodecs.imdecode(input, flags);
+    } catch (RuntimeException e) {
+      throw new DataException(
+          "cannot be decoded: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""), e);
+    }
+  }
+
+  /** Whether a picture of this size can be held. */
+  static boolean fits(long width, long height) {
+    return width <= MAX_SIDE && height <= MAX_SIDE && width * height <= MAX_PIXELS;
+  }
+
+  private static void refuseLarge(int width, int height) {
+    if (!fits(width, height)) {
+      throw new DataException(
+          String.format(
+              "too large to decode: %d x %d pixels, at most %d and %d on a side",
+              width, height, MAX_PIXELS, MAX_SIDE));
     }
   }
 
@@ -190,6 +222,9 @@ public final class Images {
       boolean tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
       if (marker >= 0xC0 && marker <= 0xCF && !tables && length >= 10) {
         components = bytes[at + 9] & 0xFF;
+        refuseLarge(
+            (bytes[at + 7] & 0xFF) << 8 | (bytes[at + 8] & 0xFF),
+            (bytes[at + 5] & 0xFF) << 8 | (bytes[at + 6] & 0xFF));
       }
       if (marker == 0xDA) {
         bare.write(bytes, at, bytes.length - at);
@@ -261,6 +296,7 @@ public final class Images {
     if (header == null || header.getInt(0) <= 0 || header.getInt(4) <= 0) {
       throw new DataException("corrupt PNG: no size");
     }
+    refuseLarge(header.getInt(0), header.getInt(4));
 
     int colour = header.get(9);
     int samples =

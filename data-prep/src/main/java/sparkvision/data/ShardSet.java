@@ -86,11 +86,6 @@ public final class ShardSet {
     return manifest;
   }
 
-  /** Fully qualified. */
-  public String directory() {
-    return directory.toString();
-  }
-
   /** Blocks of all files together, in manifest order. */
   public int blocks() {
     return places.size();

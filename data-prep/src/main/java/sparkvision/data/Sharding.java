@@ -1,10 +1,6 @@
 package sparkvision.data;
 
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.ObjectInputStream;
-import java.io.ObjectOutputStream;
 import java.io.OutputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -29,6 +25,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkException;
 import org.apache.spark.api.java.JavaFutureAction;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -61,7 +58,7 @@ public final class Sharding {
   /**
    * What to shard, and how.
    *
-   * @param dataset a name for people
+   * @param dataset the layout of the input, a name for people
    * @param input an image folder; see {@link ImageFolder}
    * @param output a directory that does not exist, is empty, or holds this very shard set
    * @param samplesPerBlock samples of a row group
@@ -79,13 +76,13 @@ public final class Sharding {
       long seed) {
 
     public Options {
-      require(samplesPerBlock >= 1, "samples-per-block", samplesPerBlock, "must be >= 1");
-      require(blocksPerFile >= 1, "blocks-per-file", blocksPerFile, "must be >= 1");
+      require(samplesPerBlock >= 1, "samples-per-block", samplesPerBlock, "must be at least 1");
+      require(blocksPerFile >= 1, "blocks-per-file", blocksPerFile, "must be at least 1");
       require(
           maxQuarantinedShare >= 0 && maxQuarantinedShare <= 1,
           "max-quarantined-share",
           maxQuarantinedShare,
-          "must be in 0..1");
+          "must be between 0 and 1");
     }
 
     private static void require(boolean holds, String key, Object value, String allowed) {
@@ -113,6 +110,8 @@ public final class Sharding {
    *
    * @throws IllegalArgumentException if the input is missing or the output holds something else
    * @throws DataException if the input is no image folder, or too many pictures are bad
+   * @throws IllegalStateException if the job failed; a {@link SparkException} is its cause when the
+   *     cluster is to blame and the same call may succeed later
    */
   public static Outcome run(SparkSession spark, Options options, Listener listener) {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
@@ -324,15 +323,23 @@ public final class Sharding {
     for (long slice = 0; slice < slices; slice++) {
       int from = (int) (slice * pictures / slices);
       int to = (int) ((slice + 1) * pictures / slices);
-      packed.add(pack(new ArrayList<>(folder.images().subList(from, to))));
+      packed.add(
+          TaskBytes.pack(folder.images().subList(from, to).toArray(ImageFolder.Image[]::new)));
     }
     LongAccumulator done = context.sc().longAccumulator("pictures probed");
     String root = folder.root();
     JavaRDD<byte[]> parts =
         context
             .parallelize(packed, slices)
-            .map(images -> pack(probePart(conf.value().value(), root, unpack(images), done)));
-    return new Probed(folder, await(context, parts, "probe", done, pictures, listener));
+            .map(
+                images ->
+                    TaskBytes.pack(
+                        probePart(
+                            conf.value().value(),
+                            root,
+                            List.of(TaskBytes.unpack(images, ImageFolder.Image[].class)),
+                            done)));
+    return new Probed(folder, await(context, parts, Part.class, "probe", done, pictures, listener));
   }
 
   private static Part probePart(
@@ -428,19 +435,20 @@ public final class Sharding {
       int samplesPerBlock = options.samplesPerBlock();
       JavaRDD<byte[]> written =
           context
-              .parallelize(plans.stream().map(Sharding::pack).toList(), plans.size())
+              .parallelize(plans.stream().map(TaskBytes::pack).toList(), plans.size())
               .map(
                   plan ->
-                      pack(
+                      TaskBytes.pack(
                           writeFile(
                               conf.value().value(),
                               root,
                               target,
                               samplesPerBlock,
-                              unpack(plan),
+                              TaskBytes.unpack(plan, FilePlan.class),
                               done)));
       long total = plans.stream().mapToLong(plan -> plan.entries().size()).sum();
-      List<ShardManifest.ShardFile> files = await(context, written, "write", done, total, listener);
+      List<ShardManifest.ShardFile> files =
+          await(context, written, ShardManifest.ShardFile.class, "write", done, total, listener);
 
       ShardManifest manifest = manifest(options, folder, probed, files, total);
       Path temporary = new Path(owner.getParent(), ShardManifest.NAME);
@@ -633,32 +641,11 @@ public final class Sharding {
 
   // Spark
 
-  /** Java serialization by our own hand: a cluster may force Kryo, which cannot make records. */
-  private static byte[] pack(Object value) {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
-      out.writeObject(value);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    return bytes.toByteArray();
-  }
-
-  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals", "BanSerializableRead"})
-  private static <T> T unpack(byte[] bytes) {
-    try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
-      return (T) in.readObject();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    } catch (ClassNotFoundException e) {
-      throw new IllegalStateException("Cannot unpack " + e.getMessage() + ": no such class", e);
-    }
-  }
-
   /** Runs a job and tells the listener how far it is; unwraps the cause when it fails. */
   private static <T> List<T> await(
       JavaSparkContext context,
       JavaRDD<byte[]> rdd,
+      Class<T> type,
       String phase,
       LongAccumulator done,
       long total,
@@ -672,7 +659,7 @@ public final class Sharding {
         try {
           List<byte[]> packed = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
           List<T> result = new ArrayList<>(packed.size());
-          packed.forEach(bytes -> result.add(unpack(bytes)));
+          packed.forEach(bytes -> result.add(TaskBytes.unpack(bytes, type)));
           listener.progress(phase, total, total);
           return result;
         } catch (TimeoutException e) {
@@ -684,17 +671,35 @@ public final class Sharding {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("Cannot finish " + phase + ": interrupted", e);
     } catch (ExecutionException e) {
-      Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
-      for (Throwable cause = e; cause != null && seen.add(cause); cause = cause.getCause()) {
-        if (cause instanceof DataException data) {
-          throw new DataException(data.getMessage(), e);
-        }
-        if (cause instanceof IOException io) {
-          throw new UncheckedIOException(io.getMessage(), io);
-        }
-      }
-      throw new IllegalStateException(
-          "Cannot finish " + phase + ": Spark job failed: " + e.getCause().getMessage(), e);
+      throw failure(phase, e.getCause());
     }
+  }
+
+  /**
+   * What broke a job: our own sentence if a task left one, else its exception, else the cluster.
+   */
+  private static RuntimeException failure(String phase, Throwable failed) {
+    Throwable last = failed;
+    Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
+    for (Throwable cause = failed; cause != null && seen.add(cause); cause = cause.getCause()) {
+      if (cause instanceof DataException data) {
+        return new DataException(data.getMessage(), failed);
+      }
+      if (cause instanceof IOException io) {
+        return new UncheckedIOException(io.getMessage(), io);
+      }
+      last = cause;
+    }
+    if (last instanceof SparkException) {
+      return new IllegalStateException(
+          "Cannot finish " + phase + ": the cluster failed: " + firstLine(last), failed);
+    }
+    return new IllegalStateException("Cannot finish " + phase + ": a task failed: " + last, last);
+  }
+
+  /** Spark puts the reason of the last attempt behind the stage's, and traces on further lines. */
+  private static String firstLine(Throwable exception) {
+    String line = String.valueOf(exception.getMessage()).lines().findFirst().orElse("");
+    return line.substring(Math.max(0, line.indexOf("Lost task")));
   }
 }

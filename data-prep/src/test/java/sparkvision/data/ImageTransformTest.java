@@ -114,13 +114,29 @@ final class ImageTransformTest {
     assertThatThrownBy(() -> transform.train(sample("x/y.png", noise(20, 5)), 1, 0, target, 0))
         .isInstanceOf(DataException.class)
         .hasMessage(
-            "Cannot crop sample x/y.png to 8 pixels: it is 20 x 5; set resize to at least 8");
+            "Cannot crop sample x/y.png to 8 pixels: it is 20 x 5; set images.resize to"
+                + " at least 8");
     assertThatThrownBy(
             () -> transform.evaluate(new Sample("z", 0, 1, 1, new byte[] {1, 2}), target, 0))
         .isInstanceOf(DataException.class)
         .hasMessage("Cannot decode sample z: cannot be decoded");
     assertThatThrownBy(() -> new ImageTransform.Options(8, 0, 2, 1, 0, ZERO, ONE))
         .hasMessage("Invalid channels: 2 (1 or 3)");
+  }
+
+  @Test
+  void refusesToMakeANarrowPictureEnormous() {
+    ImageTransform transform =
+        new ImageTransform(new ImageTransform.Options(224, 256, 1, 0, 0, ZERO, ONE));
+    Sample line = sample("x/line.png", noise(1, 300));
+    float[] target = new float[transform.size()];
+    String sentence =
+        "Cannot resize sample x/line.png: with images.resize 256 its 1 x 300 pixels become"
+            + " 256 x 76800; make images.resize smaller, or leave the picture out";
+    assertThatThrownBy(() -> transform.train(line, 1, 0, target, 0))
+        .isInstanceOf(DataException.class)
+        .hasMessage(sentence);
+    assertThatThrownBy(() -> transform.evaluate(line, target, 0)).hasMessage(sentence);
   }
 
   private static float[] train(

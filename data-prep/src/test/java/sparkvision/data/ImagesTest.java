@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
@@ -116,6 +117,29 @@ final class ImagesTest {
     assertBroken(Arrays.copyOf(png, 8), "truncated PNG");
     assertBroken(flipped, "corrupt PNG: wrong chunk checksum");
     assertBroken(PngWriters.grey(4, 4, 3), "truncated PNG: pixels end in row 3 of 4");
+  }
+
+  @Test
+  void refusesSizesThatWouldFillAnExecutor() throws IOException {
+    assertBroken(
+        PngWriters.grey(27_000, 27_000, 1),
+        "too large to decode: 27000 x 27000 pixels, at most 134217728 and 65536 on a side");
+    assertBroken(PngWriters.grey(70_000, 1, 1), "too large to decode: 70000 x 1 pixels");
+
+    // A JPEG whose frame header (marker, length, precision, height, width) claims more.
+    byte[] jpeg = Pictures.jpeg(16, 16, BufferedImage.TYPE_BYTE_GRAY, 12);
+    int frame = 0;
+    while ((jpeg[frame] & 0xFF) != 0xFF || (jpeg[frame + 1] & 0xFF) != 0xC0) {
+      frame++;
+    }
+    ByteBuffer.wrap(jpeg).putShort(frame + 5, (short) 27_000).putShort(frame + 7, (short) 27_001);
+    assertBroken(jpeg, "too large to decode: 27001 x 27000 pixels");
+
+    // What was never inspected: OpenCV throws by itself.
+    byte[] png = PngWriters.grey(60_000, 60_000, 1);
+    assertThatThrownBy(() -> Images.decode(png, 3))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith("cannot be decoded");
   }
 
   @Test

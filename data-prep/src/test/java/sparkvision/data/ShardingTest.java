@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.apache.spark.SparkException;
 import org.apache.spark.sql.Row;
 import org.apache.spark.util.LongAccumulator;
 import org.junit.jupiter.api.Test;
@@ -138,6 +139,10 @@ final class ShardingTest {
     Pictures.write(input.resolve("ant/whole.JPEG"), jpeg);
     Pictures.write(input.resolve("bee/cut.jpeg"), Pictures.half(jpeg));
     Pictures.write(input.resolve("bee/empty.png"), new byte[0]);
+    byte[] flipped = Pictures.png(40, 40, BufferedImage.TYPE_3BYTE_BGR, 2);
+    flipped[flipped.length / 2] ^= 1;
+    Pictures.write(input.resolve("cat/flipped.png"), flipped);
+    Pictures.write(input.resolve("cat/huge.png"), PngWriters.grey(60_000, 60_000, 1));
     Pictures.write(
         input.resolve("cat/words.png"), "not a picture".getBytes(StandardCharsets.UTF_8));
     Pictures.write(input.resolve("cat/notes.txt"), new byte[] {1});
@@ -149,10 +154,15 @@ final class ShardingTest {
     assertThat(manifest.ignoredFiles()).isEqualTo(1);
     assertThat(manifest.quarantined())
         .extracting(ShardManifest.Quarantined::path)
-        .containsExactly("bee/cut.jpeg", "bee/empty.png", "cat/words.png");
-    assertThat(manifest.quarantined().get(0).reason()).contains("truncated");
-    assertThat(manifest.quarantined().get(1).reason()).isEqualTo("empty file");
-    assertThat(manifest.quarantined().get(2).reason()).isEqualTo("neither JPEG nor PNG");
+        .containsExactly(
+            "bee/cut.jpeg", "bee/empty.png", "cat/flipped.png", "cat/huge.png", "cat/words.png");
+    List<String> reasons =
+        manifest.quarantined().stream().map(ShardManifest.Quarantined::reason).toList();
+    assertThat(reasons.get(0)).contains("truncated");
+    assertThat(reasons.get(1)).isEqualTo("empty file");
+    assertThat(reasons.get(2)).startsWith("corrupt PNG: wrong chunk checksum at byte ");
+    assertThat(reasons.get(3)).startsWith("too large to decode: 60000 x 60000 pixels");
+    assertThat(reasons.get(4)).isEqualTo("neither JPEG nor PNG");
   }
 
   @Test
@@ -298,6 +308,21 @@ final class ShardingTest {
         .containsExactlyInAnyOrder("_manifest.json", "part-00000.parquet", "part-00001.parquet");
   }
 
+  @Test
+  void leavesTheBlameForALostJobWithTheCluster() throws IOException {
+    Path input = Pictures.folder(dir.resolve("in"), 4);
+    assertThatThrownBy(
+            () ->
+                Sharding.run(
+                    Shards.spark(),
+                    Shards.options(input, dir.resolve("out")),
+                    (phase, done, total) -> Shards.spark().sparkContext().cancelAllJobs()))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageMatching("Cannot finish probe: the cluster failed: Job \\d+ cancelled.*")
+        .hasCauseInstanceOf(SparkException.class);
+    assertThat(dir.resolve("out")).doesNotExist();
+  }
+
   private static void overwrite(Path file, byte[] bytes) {
     try {
       Files.write(file, bytes);
@@ -324,7 +349,7 @@ final class ShardingTest {
         .isInstanceOf(DataException.class)
         .hasMessageContaining("no picture of class dog can be read");
     assertThatThrownBy(() -> new Sharding.Options("x", "in", "out", 0, 2, 0.5, 7))
-        .hasMessage("Invalid samples-per-block: 0 (must be >= 1)");
+        .hasMessage("Invalid samples-per-block: 0 (must be at least 1)");
     assertThat(output).doesNotExist();
   }
 

@@ -1,5 +1,6 @@
 package sparkvision.jobs;
 
+import java.util.Locale;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
 import sparkvision.data.ShardManifest;
@@ -24,24 +25,23 @@ final class ShardDataset extends ConfJob<ShardDataset.Settings> {
 
     /** The layouts that can be read. */
     enum Dataset {
-      IMAGE_FOLDER
-    }
+      IMAGE_FOLDER;
 
-    Settings {
-      check(samplesPerBlock >= 1, "samples-per-block", samplesPerBlock, "at least 1");
-      check(blocksPerFile >= 1, "blocks-per-file", blocksPerFile, "at least 1");
-      check(
-          maxQuarantinedShare >= 0 && maxQuarantinedShare <= 1,
-          "max-quarantined-share",
-          maxQuarantinedShare,
-          "between 0 and 1");
-    }
-
-    private static void check(boolean valid, String key, Object value, String allowed) {
-      if (!valid) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %s (must be %s)", key, value, allowed));
+      @Override
+      public String toString() {
+        return name().toLowerCase(Locale.ROOT).replace('_', '-');
       }
+    }
+
+    private Sharding.Options options() {
+      return new Sharding.Options(
+          dataset.toString(),
+          input,
+          output,
+          samplesPerBlock,
+          blocksPerFile,
+          maxQuarantinedShare,
+          seed);
     }
   }
 
@@ -57,19 +57,15 @@ final class ShardDataset extends ConfJob<ShardDataset.Settings> {
 
   @Override
   void run(Settings settings) throws Exception {
-    withSpark(spark -> run(spark, settings));
+    Sharding.Options options = settings.options(); // refuses a wrong one before Spark starts
+    withSpark(spark -> run(spark, options));
   }
 
   static void run(SparkSession spark, Settings settings) {
-    Sharding.Options options =
-        new Sharding.Options(
-            "image-folder",
-            settings.input(),
-            settings.output(),
-            settings.samplesPerBlock(),
-            settings.blocksPerFile(),
-            settings.maxQuarantinedShare(),
-            settings.seed());
+    run(spark, settings.options());
+  }
+
+  private static void run(SparkSession spark, Sharding.Options options) {
     Sharding.Outcome outcome;
     try (ShardProgress progress = new ShardProgress()) {
       outcome = Sharding.run(spark, options, progress);
@@ -78,7 +74,7 @@ final class ShardDataset extends ConfJob<ShardDataset.Settings> {
     System.out.printf(
         "%s %s: %d samples of %d classes in %d files, %d inputs quarantined%n",
         outcome.alreadyDone() ? "Already sharded, nothing to do:" : "Sharded:",
-        settings.output(),
+        options.output(),
         manifest.samples(),
         manifest.classes().size(),
         manifest.files().size(),
