@@ -48,28 +48,29 @@ public final class Checkpoint {
   /**
    * Reads the manifest of {@code directory} and the length and checksum of every file in it.
    *
-   * @throws IOException in one sentence, if anything is missing or damaged
+   * @throws DamagedCheckpointException if anything is missing or changed
+   * @throws IOException if the storage cannot be read
    */
   public static Checkpoint verify(FileSystem files, Path directory) throws IOException {
     Path path = new Path(directory, MANIFEST);
     if (!files.exists(path)) {
-      throw new IOException(directory + " has no " + MANIFEST);
+      throw new DamagedCheckpointException(directory + " has no " + MANIFEST);
     }
     Manifest manifest;
     try (InputStream in = files.open(path)) {
       manifest = JSON.readValue(in, Manifest.class);
     } catch (com.fasterxml.jackson.core.JacksonException e) {
-      throw new IOException(path + " is not a checkpoint manifest", e);
+      throw new DamagedCheckpointException(path + " is not a checkpoint manifest");
     }
     if (manifest.version() != CheckpointStore.VERSION || manifest.files() == null) {
-      throw new IOException(
+      throw new DamagedCheckpointException(
           String.format(
               "%s has format version %d, this program reads %d",
               path, manifest.version(), CheckpointStore.VERSION));
     }
     for (Part part : manifest.files()) {
       if (!files.exists(new Path(directory, part.name()))) {
-        throw new IOException(new Path(directory, part.name()) + " is missing");
+        throw new DamagedCheckpointException(new Path(directory, part.name()) + " is missing");
       }
       part.verify(files, directory);
     }

@@ -11,6 +11,7 @@ import java.util.function.Consumer;
 import java.util.function.LongPredicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.apache.hadoop.fs.ChecksumException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -102,6 +103,7 @@ public final class CheckpointStore {
    *
    * @return empty if there is no checkpoint at all
    * @throws JobException (exit code 4) if there are checkpoints and none verifies
+   * @throws IOException if one cannot be read just now, which does not make it damaged
    */
   public Optional<Checkpoint> newest(Consumer<String> skipped) throws IOException {
     List<Path> candidates = committed();
@@ -109,7 +111,7 @@ public final class CheckpointStore {
     for (Path candidate : candidates) {
       try {
         return Optional.of(Checkpoint.verify(files, candidate));
-      } catch (IOException e) {
+      } catch (DamagedCheckpointException | ChecksumException e) {
         reasons.add(e.getMessage());
         skipped.accept(
             String.format("Skipping checkpoint %s: %s", candidate.getName(), e.getMessage()));
@@ -127,11 +129,19 @@ public final class CheckpointStore {
   }
 
   /**
-   * Deletes the checkpoints that no rule keeps: the newest {@code last}, and every step that {@code
-   * keep} accepts.
+   * Deletes the checkpoints that no rule keeps: of those up to {@code current}, the newest {@code
+   * last}, and every step that {@code keep} accepts. Later ones did not verify, or training would
+   * have started from them; they go too.
    */
-  public void retain(int last, LongPredicate keep) throws IOException {
-    List<Path> newestFirst = committed();
+  public void retain(long current, int last, LongPredicate keep) throws IOException {
+    List<Path> newestFirst = new ArrayList<>();
+    for (Path checkpoint : committed()) {
+      if (step(checkpoint).orElseThrow() <= current) {
+        newestFirst.add(checkpoint);
+      } else {
+        files.delete(checkpoint, true);
+      }
+    }
     for (Path checkpoint :
         newestFirst.subList(Math.min(last, newestFirst.size()), newestFirst.size())) {
       if (!keep.test(step(checkpoint).orElseThrow())) {

@@ -47,7 +47,7 @@ public record Part(
   /**
    * Reads the whole file again and compares.
    *
-   * @throws IOException in one sentence, if the file is missing, longer, shorter or changed
+   * @throws DamagedCheckpointException if the file is longer, shorter or changed
    */
   void verify(FileSystem files, Path directory) throws IOException {
     Path path = new Path(directory, name);
@@ -57,11 +57,11 @@ public record Part(
       found = in.transferTo(OutputStream.nullOutputStream());
     }
     if (found != length) {
-      throw new IOException(
+      throw new DamagedCheckpointException(
           String.format("%s has %d bytes, its manifest says %d", path, found, length));
     }
     if (!hex(checksum).equals(crc32c)) {
-      throw new IOException(
+      throw new DamagedCheckpointException(
           String.format("%s has checksum %s, its manifest says %s", path, hex(checksum), crc32c));
     }
   }

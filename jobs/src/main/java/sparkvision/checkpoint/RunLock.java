@@ -6,6 +6,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.nio.file.Files;
+import java.nio.file.Paths;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;
@@ -26,10 +29,11 @@ import sparkvision.JobException.Exit;
  * seconds.
  *
  * <p>Creating the file without overwriting is atomic on HDFS and locally. A lock is dead if its
- * owner was a process of this host that no longer runs, or if its modification time stood still
- * while we watched for {@link #PATIENCE}; no two clocks are compared. A dead lock is taken over by
- * renaming it away, which only one contender can do. The fencing number goes up with every owner,
- * and an owner that finds another's number in the file may not commit any more.
+ * owner was a process of this machine (or container) that no longer runs, or if its modification
+ * time stood still while we watched for {@link #PATIENCE}; no two clocks are compared. A dead lock
+ * is taken over by renaming it away; who finds that he renamed a living one puts it back. The
+ * fencing number goes up with every owner, and an owner that finds another's number in the file may
+ * not commit any more.
  */
 public final class RunLock implements AutoCloseable {
 
@@ -41,6 +45,7 @@ public final class RunLock implements AutoCloseable {
       @JsonProperty("id") String id,
       @JsonProperty("fence") long fence,
       @JsonProperty("host") String host,
+      @JsonProperty("pid-space") String pidSpace,
       @JsonProperty("pid") long pid,
       @JsonProperty("started") String started) {}
 
@@ -93,7 +98,11 @@ public final class RunLock implements AutoCloseable {
       fence = other.map(Owner::fence).orElse(0L) + 1;
       Path away = new Path(run, "LOCK.dead-" + UUID.randomUUID());
       if (files.rename(path, away)) {
-        files.delete(away, false);
+        // Between our look and the rename another contender may have put a living lock there.
+        boolean judged = read(files, away).map(Owner::id).equals(other.map(Owner::id));
+        if (judged || !files.rename(away, path)) {
+          files.delete(away, false);
+        }
       }
     }
   }
@@ -126,8 +135,10 @@ public final class RunLock implements AutoCloseable {
 
   private void beat() {
     try {
-      files.setTimes(path, System.currentTimeMillis(), -1);
-    } catch (IOException e) {
+      if (read(files, path).map(Owner::id).filter(owner.id()::equals).isPresent()) {
+        files.setTimes(path, System.currentTimeMillis(), -1);
+      }
+    } catch (IOException | RuntimeException e) {
       // A missed beat is harmless: if it lasts, check() refuses the next commit.
       System.err.println("Cannot touch " + path + ": " + e.getMessage());
     }
@@ -160,7 +171,7 @@ public final class RunLock implements AutoCloseable {
 
   private static boolean dead(FileSystem files, Path path, Optional<Owner> owner)
       throws IOException, InterruptedException {
-    if (owner.isPresent() && owner.get().host().equals(host())) {
+    if (owner.isPresent() && owner.get().pidSpace().equals(pidSpace())) {
       return ProcessHandle.of(owner.get().pid())
           .map(process -> !started(process).equals(owner.get().started()))
           .orElse(true);
@@ -181,16 +192,32 @@ public final class RunLock implements AutoCloseable {
     return found == null || found.length == 0 ? -1 : found[0].getModificationTime();
   }
 
-  private static Owner self(long fence) throws IOException {
+  private static Owner self(long fence) {
     ProcessHandle process = ProcessHandle.current();
-    return new Owner(UUID.randomUUID().toString(), fence, host(), process.pid(), started(process));
+    return new Owner(
+        UUID.randomUUID().toString(), fence, host(), pidSpace(), process.pid(), started(process));
   }
 
   private static String started(ProcessHandle process) {
     return process.info().startInstant().map(Instant::toString).orElse("");
   }
 
-  private static String host() throws IOException {
-    return InetAddress.getLocalHost().getHostName();
+  private static String host() {
+    try {
+      return InetAddress.getLocalHost().getHostName();
+    } catch (UnknownHostException e) {
+      return "localhost";
+    }
+  }
+
+  /** Where a process number means one process: this boot of this machine, this container. */
+  private static String pidSpace() {
+    try {
+      return Files.readString(Paths.get("/proc/sys/kernel/random/boot_id")).strip()
+          + " "
+          + Files.readSymbolicLink(Paths.get("/proc/self/ns/pid"));
+    } catch (IOException e) {
+      return host(); // no Linux
+    }
   }
 }

@@ -1,12 +1,16 @@
 package sparkvision.jobs;
 
 import java.io.File;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.commons.text.WordUtils;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import sparkvision.JobException;
+import sparkvision.JobException.Exit;
+import sparkvision.train.Slots;
 
 /**
  * A job that is described by a configuration: {@code sparkvision JOB [--conf FILE] [key=value
@@ -15,6 +19,9 @@ import picocli.CommandLine.Parameters;
  * @param <C> the configuration record; {@code conf/JOB.conf} holds its defaults
  */
 abstract class ConfJob<C extends Record> implements Callable<Integer> {
+
+  /** How long the first executor may take to register. */
+  private static final Duration EXECUTOR_DEADLINE = Duration.ofMinutes(5);
 
   @Option(
       names = "--conf",
@@ -51,13 +58,25 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
   /** Runs {@code work} in the session of this JVM, or in one that is closed afterwards. */
   final void withSpark(SparkWork work) throws Exception {
     boolean shared = SparkSession.getDefaultSession().isDefined();
-    SparkSession spark = SparkSession.builder().appName("sparkvision " + name()).getOrCreate();
+    SparkSession spark = open();
     try {
+      if (!spark.sparkContext().getConf().getBoolean("spark.dynamicAllocation.enabled", false)) {
+        Slots.await(spark.sparkContext(), 1, EXECUTOR_DEADLINE);
+      }
       work.run(spark);
     } finally {
       if (!shared) {
         spark.stop();
       }
+    }
+  }
+
+  private SparkSession open() {
+    try {
+      return SparkSession.builder().appName("sparkvision " + name()).getOrCreate();
+    } catch (Exception e) {
+      throw new JobException(
+          Exit.PREFLIGHT, "Cannot start a Spark application: " + e.getMessage(), e);
     }
   }
 

@@ -59,8 +59,13 @@ final class ConfigReader {
 
   /** The defaults of {@code job} overlaid by {@code overlay}. */
   static <R extends Record> R read(Class<R> schema, String job, Config overlay) {
-    Config config = replaceFreeGroups(schema, overlay).withFallback(defaults(job)).resolve();
-    return construct(schema, job, "", config.root());
+    try {
+      Config config = withFallback(schema, overlay, defaults(job)).resolve();
+      return construct(schema, job, "", config.root());
+    } catch (ConfigException e) {
+      throw new IllegalArgumentException(
+          String.format("Cannot read the configuration of %s: %s", job, e.getMessage()), e);
+    }
   }
 
   /** The job's own conf file, as it stands in the jar. */
@@ -169,22 +174,28 @@ final class ConfigReader {
   }
 
   /**
-   * A free group (a model) that the overlay names replaces the default one: keys of another model
-   * must not shine through. {@code model=densenet121} is short for {@code model.name=densenet121}.
+   * {@code overlay} over {@code defaults}. A free group (a model) that the overlay names replaces
+   * the default one: keys of another model must not shine through. {@code model=densenet121} is
+   * short for {@code model.name=densenet121}.
    */
-  private static Config replaceFreeGroups(Class<?> schema, Config overlay) {
-    Config result = overlay;
+  private static Config withFallback(Class<?> schema, Config overlay, Config defaults) {
+    Config over = overlay;
+    Config under = defaults;
     for (RecordComponent component : schema.getRecordComponents()) {
       String name = kebab(component.getName());
-      if (component.getType() != Config.class || !overlay.root().containsKey(name)) {
-        continue;
+      boolean free =
+          component.getType() == Config.class
+              || (component.getGenericType() instanceof ParameterizedType optional
+                  && argument(optional) == Config.class);
+      ConfigValue value = free ? overlay.root().get(name) : null;
+      if (value != null && value.valueType() == ConfigValueType.STRING) {
+        over = over.withValue(name, ConfigFactory.empty().withValue("name", value).root());
       }
-      ConfigValue value = overlay.root().get(name);
-      if (value.valueType() == ConfigValueType.STRING) {
-        result = result.withValue(name, ConfigFactory.empty().withValue("name", value).root());
+      if (free && over.hasPath(name + ".name")) {
+        under = under.withoutPath(name);
       }
     }
-    return result;
+    return over.withFallback(under);
   }
 
   private static <R> R construct(Class<R> schema, String job, String prefix, ConfigObject values) {
@@ -260,7 +271,7 @@ final class ConfigReader {
   }
 
   private static Object scalar(Class<?> type, String text) {
-    if (type == String.class) {
+    if (type == String.class && !text.isEmpty()) {
       return text;
     }
     if (type == int.class || type == Integer.class) {

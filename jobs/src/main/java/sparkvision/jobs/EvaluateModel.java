@@ -30,6 +30,7 @@ import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 import sparkvision.report.ReportPage;
 import sparkvision.train.Evaluator;
+import sparkvision.train.HadoopPaths;
 import sparkvision.train.RunState;
 
 /** A checkpoint and a validation shard set -> a report. */
@@ -92,9 +93,10 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
   static Report run(SparkSession spark, Settings settings) throws IOException {
     JavaSparkContext context = new JavaSparkContext(spark.sparkContext());
     Configuration hadoop = context.hadoopConfiguration();
-    ShardManifest shards = ShardSet.open(hadoop, settings.input()).manifest();
-    Weights weights = find(settings.checkpoint(), hadoop);
-    Evaluator.Task task = task(settings, weights, shards);
+    String input = HadoopPaths.absolute(settings.input(), hadoop);
+    ShardManifest shards = ShardSet.open(hadoop, input).manifest();
+    Weights weights = find(HadoopPaths.absolute(settings.checkpoint(), hadoop), hadoop);
+    Evaluator.Task task = task(settings, input, weights, shards);
     checkClasses(settings, weights, shards);
 
     Instant start = Instant.now();
@@ -102,7 +104,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
         Evaluator.run(context, task, Math.max(1, context.defaultParallelism()));
     double seconds = start.until(Instant.now(), ChronoUnit.MILLIS) / 1000.0;
 
-    Report report = report(settings, weights, shards, metrics, seconds);
+    Report report = report(settings, task, weights, shards, metrics, seconds);
     Path output = new Path(settings.output());
     replace(output, "report.json", report.toJson().getBytes(StandardCharsets.UTF_8), hadoop);
     replace(
@@ -141,15 +143,17 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
   }
 
   /** What the command says, else what the checkpoint says. */
-  private static Evaluator.Task task(Settings settings, Weights weights, ShardManifest shards) {
+  private static Evaluator.Task task(
+      Settings settings, String input, Weights weights, ShardManifest shards) {
     Optional<RunState> state = weights.state();
     return new Evaluator.Task(
-        settings.input(),
+        input,
         weights.file().toString(),
         settings
             .model()
             .or(() -> state.map(RunState::modelConfig))
             .orElseThrow(() -> missing("model")),
+        shards.classes().size(),
         settings.engine(),
         settings.batchSize(),
         settings
@@ -187,6 +191,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
 
   private static Report report(
       Settings settings,
+      Evaluator.Task task,
       Weights weights,
       ShardManifest shards,
       ClassificationMetrics metrics,
@@ -200,12 +205,10 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
         s -> s.settings().forEach((key, value) -> configuration.put("train." + key, value)));
     return new Report(
         "sparkvision: " + new Path(settings.checkpoint()).getName(),
-        state
-            .map(s -> s.modelConfig().getString("name"))
-            .orElseGet(() -> settings.model().get().getString("name")),
+        task.model().getString("name"),
         weights.file().toString(),
         state.map(RunState::step).orElse(0L),
-        state.map(RunState::parameters).orElse(0L),
+        task.parameters(),
         settings.input(),
         metrics.samples(),
         metrics.top1(),
@@ -234,7 +237,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
             .map(entry -> entry.getKey() + " = " + entry.getValue())
             .collect(Collectors.joining("\n")),
         Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
-        Sparkvision.VERSION);
+        Sparkvision.version());
   }
 
   /** Readers see the old file or the new one. */

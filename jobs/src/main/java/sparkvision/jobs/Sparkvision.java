@@ -1,12 +1,15 @@
 package sparkvision.jobs;
 
+import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import org.apache.spark.SparkException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.UsageMessageSpec;
@@ -25,14 +28,25 @@ import sparkvision.data.DataException;
 @Command(
     name = "sparkvision",
     mixinStandardHelpOptions = true,
-    version = Sparkvision.VERSION,
+    versionProvider = Sparkvision.Version.class,
     description = "Distributed training of vision models on Apache Spark.",
     synopsisSubcommandLabel = "JOB",
     commandListHeading = "%nJobs:%n")
 public final class Sparkvision {
 
-  /** The version that goes into every shard set, checkpoint and report. */
-  public static final String VERSION = "sparkvision 0.1.0";
+  /** The version that goes into every checkpoint and report: the jar's, outside of one none. */
+  static String version() {
+    return Objects.requireNonNullElse(
+        Sparkvision.class.getPackage().getImplementationVersion(), "development");
+  }
+
+  /** What {@code --version} prints. */
+  static final class Version implements CommandLine.IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      return new String[] {"sparkvision " + version()};
+    }
+  }
 
   /** Every job that reads a conf file; {@code inspect} and {@code verify-parity} take paths. */
   static List<ConfJob<?>> confJobs() {
@@ -48,7 +62,11 @@ public final class Sparkvision {
   private Sparkvision() {}
 
   public static void main(String[] arguments) {
-    System.exit(run(arguments));
+    int code = run(arguments);
+    // YARN takes any exit before main returns for a failure.
+    if (code != 0) {
+      System.exit(code);
+    }
   }
 
   /** Runs one command line and returns its exit code. */
@@ -73,7 +91,22 @@ public final class Sparkvision {
           System.err.println(sentence(exception));
           return exit(exception).code();
         });
-    return arguments.length == 0 ? commandLine.execute("--help") : commandLine.execute(arguments);
+    commandLine.setParameterExceptionHandler(
+        (exception, line) -> {
+          System.err.printf(
+              "%s (see %s --help)%n",
+              firstLine(exception), exception.getCommandLine().getCommandSpec().qualifiedName());
+          return Exit.USAGE.code();
+        });
+    try {
+      return arguments.length == 0 ? commandLine.execute("--help") : commandLine.execute(arguments);
+    } catch (Error e) {
+      if (top.debug) {
+        e.printStackTrace();
+      }
+      System.err.printf("Cannot finish: %s (--debug prints the stack trace)%n", e);
+      return Exit.FAILED.code();
+    }
   }
 
   private static Exit exit(Exception exception) {
@@ -86,7 +119,13 @@ public final class Sparkvision {
     if (exception instanceof DataException) {
       return Exit.DATA;
     }
-    return exception instanceof IllegalArgumentException ? Exit.USAGE : Exit.FAILED;
+    if (exception instanceof IllegalArgumentException) {
+      return Exit.USAGE;
+    }
+    if (exception instanceof IOException || exception instanceof UncheckedIOException) {
+      return Exit.PREFLIGHT;
+    }
+    return hasCause(exception, SparkException.class) ? Exit.CLUSTER : Exit.FAILED;
   }
 
   private static String sentence(Exception exception) {
@@ -99,15 +138,12 @@ public final class Sparkvision {
           "Cannot reach the storage: %s (is it running at this address?)",
           firstLine(unreachable.get()));
     }
-    boolean ours =
-        exception instanceof DataException
-            || exception instanceof IllegalArgumentException
-            || exception instanceof UncheckedIOException;
-    return ours
-        ? firstLine(exception)
+    String message = firstLine(exception);
+    return message.startsWith("Cannot ") || message.startsWith("Invalid ")
+        ? message
         : String.format(
             "Cannot finish: %s: %s (--debug prints the stack trace)",
-            exception.getClass().getSimpleName(), firstLine(exception));
+            exception.getClass().getSimpleName(), message);
   }
 
   /** The cause that says that nobody answers, if there is one. */
@@ -121,6 +157,11 @@ public final class Sparkvision {
       }
     }
     return Optional.empty();
+  }
+
+  private static boolean hasCause(Throwable exception, Class<? extends Throwable> type) {
+    return exception != null
+        && (type.isInstance(exception) || hasCause(exception.getCause(), type));
   }
 
   private static String firstLine(Throwable exception) {

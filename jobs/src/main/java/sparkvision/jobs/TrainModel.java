@@ -39,7 +39,7 @@ final class TrainModel extends ConfJob<TrainConfig> {
     RunState state;
     try (Bar bar = new Bar()) {
       state =
-          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.VERSION, bar)
+          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.version(), bar)
               .run();
     }
     System.out.printf(

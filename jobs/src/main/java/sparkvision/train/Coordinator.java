@@ -30,14 +30,15 @@ import sparkvision.JobException.Exit;
  * DriverExchange}.
  *
  * <p>A round is complete when every rank has sent its values; the sum runs in rank order, so its
- * bits do not depend on who came first. If a rank stays away longer than the deadline after the
- * first one arrived, the round fails for all, and the reason names the missing ranks.
+ * bits do not depend on who came first. If no rank says a word for as long as the deadline, the
+ * segment fails for all, and the reason names the missing ranks.
  */
 final class Coordinator implements Closeable {
 
   private final int ranks;
   private final int timeoutSeconds;
   private final Consumer<List<RoundReport>> rounds;
+  private final Runnable cancel;
   private final TransportContext context;
   private final TransportServer server;
   private final String host;
@@ -51,7 +52,7 @@ final class Coordinator implements Closeable {
 
   // The round that is being gathered; guarded by this.
   private final Arrival[] arrived;
-  private long firstArrivalNanos;
+  private long lastWordNanos = System.nanoTime();
   private RankFailure failure;
 
   private record Arrival(RoundReport report, float[] values, RpcResponseCallback callback) {}
@@ -59,12 +60,14 @@ final class Coordinator implements Closeable {
   /**
    * Listens on the driver's host.
    *
-   * @param rounds is told each complete round's reports, in rank order
+   * @param rounds is told each complete round's reports, in rank order, before the ranks go on
+   * @param cancel ends the ranks' tasks when the deadline has passed
    */
-  Coordinator(int ranks, int timeoutSeconds, Consumer<List<RoundReport>> rounds) {
+  Coordinator(int ranks, int timeoutSeconds, Consumer<List<RoundReport>> rounds, Runnable cancel) {
     this.ranks = ranks;
     this.timeoutSeconds = timeoutSeconds;
     this.rounds = rounds;
+    this.cancel = cancel;
     this.arrived = new Arrival[ranks];
     SparkEnv env = SparkEnv.get();
     SparkConf spark = env.conf();
@@ -74,7 +77,7 @@ final class Coordinator implements Closeable {
     this.server =
         context.createServer(
             spark.get("spark.driver.bindAddress", host),
-            0,
+            spark.getInt(DriverExchange.PORT, 0),
             DriverExchange.Transport.serverBootstraps(conf, env.securityManager()));
     Future<?> unused = watch.scheduleWithFixedDelay(this::checkDeadline, 1, 1, TimeUnit.SECONDS);
   }
@@ -89,7 +92,7 @@ final class Coordinator implements Closeable {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
     watch.shutdownNow();
     server.close();
     context.close();
@@ -100,9 +103,7 @@ final class Coordinator implements Closeable {
       arrival.callback().onFailure(new IllegalStateException(failure.sentence()));
       return;
     }
-    if (IntStream.range(0, ranks).allMatch(r -> arrived[r] == null)) {
-      firstArrivalNanos = System.nanoTime();
-    }
+    lastWordNanos = System.nanoTime();
     arrived[arrival.report().rank()] = arrival;
     if (!missing().isEmpty()) {
       return;
@@ -110,10 +111,10 @@ final class Coordinator implements Closeable {
     List<Arrival> round = List.of(arrived);
     Arrays.fill(arrived, null);
     ByteBuffer mean = encode(mean(round.stream().map(Arrival::values).toList()));
+    rounds.accept(round.stream().map(Arrival::report).toList());
     for (Arrival each : round) {
       each.callback().onSuccess(mean.duplicate());
     }
-    rounds.accept(round.stream().map(Arrival::report).toList());
   }
 
   private synchronized void fail(RankFailure reported) {
@@ -129,17 +130,18 @@ final class Coordinator implements Closeable {
   }
 
   private synchronized void checkDeadline() {
-    List<Integer> missing = missing();
-    if (missing.size() < ranks
-        && System.nanoTime() - firstArrivalNanos > TimeUnit.SECONDS.toNanos(timeoutSeconds)) {
+    if (failure == null
+        && System.nanoTime() - lastWordNanos > TimeUnit.SECONDS.toNanos(timeoutSeconds)) {
+      List<Integer> missing = missing();
       fail(
           new RankFailure(
               missing.get(0),
               Exit.CLUSTER,
               String.format(
-                  "Cannot finish a round: no word from rank %s for %d s after the first rank arrived"
-                      + " (its executor hangs or is too slow; timeout-seconds says how long to wait)",
+                  "Cannot finish a round: no word from rank %s for %d s (its executor hangs or is too"
+                      + " slow; timeout-seconds says how long to wait)",
                   missing, timeoutSeconds)));
+      cancel.run();
     }
   }
 

@@ -26,6 +26,9 @@ final class DriverExchange implements Exchange {
   /** Where the coordinator of a segment listens. */
   record Address(String host, int port, int timeoutSeconds) implements Serializable {}
 
+  /** Spark setting: the driver's port for the exchange; 0 or none: any free one. */
+  static final String PORT = "spark.sparkvision.exchange.port";
+
   static final byte ROUND = 0;
   static final byte FAILURE = 1;
 
@@ -59,13 +62,13 @@ final class DriverExchange implements Exchange {
     try {
       TransportClient client = factory.createClient(address.host(), address.port());
       return new DriverExchange(context, factory, client, address, rank);
-    } catch (IOException e) {
+    } catch (IOException | RuntimeException e) {
       factory.close();
       context.close();
       throw new IllegalStateException(
           String.format(
-              "Cannot reach the driver from rank %d: nothing answers at %s:%d (%s)",
-              rank, address.host(), address.port(), e.getMessage()),
+              "Cannot reach the driver from rank %d: no connection to %s:%d (%s; %s sets the port)",
+              rank, address.host(), address.port(), e.getMessage(), PORT),
           e);
     }
   }
@@ -145,7 +148,7 @@ final class DriverExchange implements Exchange {
           : List.of();
     }
 
-    /** The sentence at the bottom of a transport error. */
+    /** The sentence in a transport's or Spark's error: ours if there is one, else the cause. */
     static String reason(Throwable error) {
       Throwable root = error;
       while (root.getCause() != null) {
@@ -153,7 +156,14 @@ final class DriverExchange implements Exchange {
       }
       String message = String.valueOf(root.getMessage());
       int sentence = message.indexOf("Cannot ");
-      return (sentence < 0 ? message : message.substring(sentence)).lines().findFirst().orElse("");
+      if (sentence >= 0) {
+        return message.substring(sentence).lines().findFirst().orElseThrow();
+      }
+      return message
+          .lines()
+          .filter(line -> line.contains("Failure") || line.contains("Reason:"))
+          .findFirst()
+          .orElse(message.lines().findFirst().orElse(""));
     }
   }
 }

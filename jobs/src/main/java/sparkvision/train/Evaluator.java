@@ -14,6 +14,7 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.util.SerializableConfiguration;
 import sparkvision.checkpoint.Checkpoint;
+import sparkvision.data.DataException;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardSet;
@@ -34,6 +35,7 @@ public final class Evaluator {
    * What to evaluate.
    *
    * @param weights a safetensors file with exactly the network's parameters and statistics
+   * @param classes of the shards; a model that does not say its number of classes has these
    * @param imageSize height and width of the network's input
    * @param resize shorter side before the centre crop; 0 leaves images as they are
    * @param mean per channel, of the training set, in units of 0..1
@@ -43,6 +45,7 @@ public final class Evaluator {
       String shards,
       String weights,
       Config model,
+      int classes,
       String engine,
       int batchSize,
       int imageSize,
@@ -53,26 +56,47 @@ public final class Evaluator {
 
     public Task {
       TrainConfig.checkEngine(engine);
+      model = Network.withClasses(model, classes);
+    }
+
+    /** Trainable numbers of the network. */
+    public long parameters() {
+      return new Network(model, batchSize, imageSize).parameters();
     }
   }
 
   private Evaluator() {}
 
-  /** The metrics over all blocks, computed by at most {@code tasks} tasks. */
+  /**
+   * The metrics over all blocks, computed by at most {@code tasks} tasks.
+   *
+   * @throws DataException if a shard or the weights are not what they should be
+   */
   public static ClassificationMetrics run(JavaSparkContext spark, Task task, int tasks) {
     SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
     int blocks = ShardSet.open(spark.hadoopConfiguration(), task.shards()).blocks();
     List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
     FlatMapFunction<Iterator<Integer>, byte[]> evaluate =
         share -> List.of(TaskResult.pack(evaluate(task, share, hadoop.value()))).iterator();
-    return spark
-        .parallelize(numbers, Math.min(blocks, tasks))
-        .mapPartitions(evaluate)
-        .collect()
-        .stream()
-        .map(bytes -> TaskResult.unpack(bytes, ClassificationMetrics.class))
-        .reduce(ClassificationMetrics::merge)
-        .orElseThrow();
+    try {
+      return spark
+          .parallelize(numbers, Math.min(blocks, tasks))
+          .mapPartitions(evaluate)
+          .collect()
+          .stream()
+          .map(bytes -> TaskResult.unpack(bytes, ClassificationMetrics.class))
+          .reduce(ClassificationMetrics::merge)
+          .orElseThrow();
+    } catch (Exception e) {
+      // An executor's complaint about the data comes wrapped in Spark's; what is Spark's own goes
+      // on.
+      for (Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+        if (cause instanceof DataException || cause instanceof IllegalArgumentException) {
+          throw new DataException(cause.getMessage(), e);
+        }
+      }
+      throw e;
+    }
   }
 
   private static ClassificationMetrics evaluate(

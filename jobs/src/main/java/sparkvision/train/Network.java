@@ -1,6 +1,7 @@
 package sparkvision.train;
 
 import com.typesafe.config.Config;
+import com.typesafe.config.ConfigValueFactory;
 import java.util.List;
 import java.util.Map;
 import sparkvision.data.Batch;
@@ -28,6 +29,29 @@ final class Network {
   Network(Config model, int batchSize, int imageSize) {
     this.model = Models.of(model);
     this.shape = this.model.inputShapes(batchSize, imageSize).get(0); // (B, C, H, W)
+  }
+
+  /**
+   * {@code model} with as many classes as the data has.
+   *
+   * @throws IllegalArgumentException if it asks for another number
+   */
+  static Config withClasses(Config model, int classes) {
+    if (!model.hasPath("classes")) {
+      return model.withValue("classes", ConfigValueFactory.fromAnyRef(classes));
+    }
+    String found = model.getValue("classes").unwrapped().toString();
+    TrainConfig.check(
+        found.equals(String.valueOf(classes)),
+        "model.classes",
+        found,
+        classes + ", the number of classes in the shards");
+    return model;
+  }
+
+  /** Trainable numbers. */
+  long parameters() {
+    return inference().parameterCount();
   }
 
   int channels() {

@@ -48,14 +48,16 @@ public record RunState(
 
     /** With the rounds of one more segment, and with the epoch that it ended, if it did. */
     History with(
-        List<List<RoundReport>> segment, List<String> hosts, List<Report.EpochPoint> epoch) {
+        List<List<RoundReport>> segment,
+        List<SegmentTask.Report> ranks,
+        List<Report.EpochPoint> epoch) {
       List<Report.RoundPoint> allRounds = new ArrayList<>(rounds);
       for (List<RoundReport> round : segment) {
         allRounds.add(point(round));
       }
       List<Report.RankThroughput> all = new ArrayList<>();
-      for (int rank = 0; rank < hosts.size(); rank++) {
-        all.add(add(rank, hosts.get(rank), segment));
+      for (SegmentTask.Report rank : ranks) {
+        all.add(add(rank, segment));
       }
       List<Report.EpochPoint> allEpochs = new ArrayList<>(epochs);
       allEpochs.addAll(epoch);
@@ -77,15 +79,16 @@ public record RunState(
       return lossSum / steps;
     }
 
-    private Report.RankThroughput add(int rank, String host, List<List<RoundReport>> segment) {
+    private Report.RankThroughput add(SegmentTask.Report ended, List<List<RoundReport>> segment) {
+      int rank = ended.rank();
       Report.RankThroughput before =
           rank < throughput.size()
               ? throughput.get(rank)
-              : new Report.RankThroughput(rank, host, 0, 0, 0, 0);
+              : new Report.RankThroughput(rank, ended.host(), 0, 0, 0, 0);
       long images = before.images();
       double compute = before.computeSeconds();
       double wait = before.waitSeconds();
-      double exchange = before.exchangeSeconds();
+      double exchange = before.exchangeSeconds() + ended.lastExchangeSeconds();
       for (List<RoundReport> round : segment) {
         RoundReport report = round.get(rank);
         images += report.images();
@@ -93,7 +96,7 @@ public record RunState(
         wait += report.waitSeconds();
         exchange += report.exchangeSeconds();
       }
-      return new Report.RankThroughput(rank, host, images, compute, wait, exchange);
+      return new Report.RankThroughput(rank, ended.host(), images, compute, wait, exchange);
     }
   }
 

@@ -3,13 +3,13 @@ package sparkvision.train;
 import com.typesafe.config.Config;
 import java.io.IOException;
 import java.io.Serializable;
-import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.SerializableConfiguration;
 import scala.collection.Iterator;
@@ -57,6 +57,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       int ranks,
       int batchSize,
       long seed,
+      TrainConfig.Exchanges exchange,
       int averageEvery,
       double labelSmoothing,
       TrainConfig.Optimizer optimizer,
@@ -75,8 +76,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       SerializableConfiguration hadoop)
       implements Serializable {}
 
-  /** What a rank leaves behind: the files it wrote. */
-  record Report(int rank, String host, List<Part> parts) implements Serializable {}
+  /**
+   * What a rank leaves behind.
+   *
+   * @param parts the files it wrote
+   * @param lastExchangeSeconds the averaging that no {@link RoundReport} tells of
+   */
+  record Report(int rank, String host, List<Part> parts, double lastExchangeSeconds)
+      implements Serializable {}
 
   private final Plan plan;
 
@@ -87,7 +94,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   @Override
   public Iterator<byte[]> apply(Iterator<Integer> partition) {
     int rank = TaskContext.getPartitionId();
-    try (Exchange exchange = DriverExchange.connect(plan.coordinator(), rank)) {
+    try (Exchange exchange = connect(rank)) {
       try {
         byte[] report = TaskResult.pack(run(rank, exchange));
         return JavaConverters.asScalaIterator(List.of(report).iterator());
@@ -105,6 +112,12 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       Thread.currentThread().interrupt();
       throw new IllegalStateException(String.format("Rank %d was interrupted", rank), e);
     }
+  }
+
+  private Exchange connect(int rank) throws InterruptedException {
+    return switch (plan.exchange()) {
+      case DRIVER -> DriverExchange.connect(plan.coordinator(), rank);
+    };
   }
 
   private Report run(int rank, Exchange exchange) throws IOException {
@@ -134,9 +147,9 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 plan.loader().threads(),
                 plan.loader().prefetch())) {
       restore(engine, rank, hadoop);
-      train(engine, network, loader, exchange, rank);
-      return new Report(
-          rank, InetAddress.getLocalHost().getHostName(), write(engine, rank, hadoop));
+      double lastExchange = train(engine, network, loader, exchange, rank);
+      String host = SparkEnv.get().blockManager().blockManagerId().host();
+      return new Report(rank, host, write(engine, rank, hadoop), lastExchange);
     }
   }
 
@@ -151,7 +164,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         Checkpoint.read(files, new Path(directory, Checkpoint.optimizerFile(rank))));
   }
 
-  private void train(
+  /** Returns the seconds of the last averaging. */
+  private double train(
       Engine engine, Network network, BatchLoader loader, Exchange exchange, int rank) {
     float[] averaged = new float[engine.averagedSize()];
     Stopwatch compute = new Stopwatch();
@@ -194,10 +208,24 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         exchanging.start();
         engine.readAveraged(averaged);
         exchange.average(averaged, report);
+        requireFinite(averaged, behind, learningRate);
         engine.writeAveraged(averaged);
         exchanging.stop();
         lossSum = 0;
         images = 0;
+      }
+    }
+    return exchanging.reset();
+  }
+
+  /** The last update before an averaging has no loss after it that would tell. */
+  private static void requireFinite(float[] weights, long step, double learningRate) {
+    for (float weight : weights) {
+      if (!Float.isFinite(weight)) {
+        throw new Divergence(
+            String.format(
+                "Training diverged: a weight is %s after step %d with learning rate %s",
+                weight, step, learningRate));
       }
     }
   }
@@ -217,8 +245,6 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   private static Part part(
       FileSystem files, Path staged, String name, Map<String, HostTensor> tensors)
       throws IOException {
-    // A retried task attempt finds the file of the one before.
-    files.delete(new Path(staged, name), false);
     return Part.write(files, staged, name, out -> Safetensors.write(out, tensors, Map.of()));
   }
 

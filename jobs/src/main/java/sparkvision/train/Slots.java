@@ -8,7 +8,7 @@ import sparkvision.JobException;
 import sparkvision.JobException.Exit;
 
 /** The executor slots of a Spark application: how many barrier tasks can run at once. */
-final class Slots {
+public final class Slots {
 
   private Slots() {}
 
@@ -19,13 +19,8 @@ final class Slots {
    * @return the number of ranks
    * @throws JobException (exit code 3) if there are too few at the deadline
    */
-  static int await(SparkContext spark, int wanted, Duration timeout) throws InterruptedException {
-    if (spark.getConf().getBoolean("spark.dynamicAllocation.enabled", false)) {
-      throw new JobException(
-          Exit.PREFLIGHT,
-          "Cannot train with dynamic allocation: Spark refuses barrier stages then (set"
-              + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
-    }
+  public static int await(SparkContext spark, int wanted, Duration timeout)
+      throws InterruptedException {
     Instant deadline = Instant.now().plus(timeout);
     int seen = 0;
     int steady = 0;
@@ -44,9 +39,9 @@ final class Slots {
         throw new JobException(
             Exit.PREFLIGHT,
             String.format(
-                "Cannot train with %s ranks: %d executor slots after %d s (a slot is"
+                "Cannot run on %d executors' slots: there are %d after %d s (a slot is"
                     + " spark.task.cpus cores of an executor; start more executors, or lower ranks)",
-                wanted == 0 ? "any" : wanted, seen, timeout.toSeconds()));
+                Math.max(1, wanted), seen, timeout.toSeconds()));
       }
       TimeUnit.MILLISECONDS.sleep(300);
     }

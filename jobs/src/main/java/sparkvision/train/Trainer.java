@@ -1,7 +1,6 @@
 package sparkvision.train;
 
 import com.typesafe.config.Config;
-import com.typesafe.config.ConfigValueFactory;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -39,7 +38,10 @@ public final class Trainer {
   /** Attempts at one segment before the job gives up. */
   private static final int ATTEMPTS = 4;
 
-  /** Keys that a resumed run may change: none of them changes what is computed. */
+  /**
+   * Keys that a resumed run may change. Of these only {@code epochs} changes what is computed from
+   * here on: where training ends, and with it a cosine's course.
+   */
   private static final List<String> FREE =
       List.of(
           "input",
@@ -48,7 +50,8 @@ public final class Trainer {
           "epochs",
           "loader.threads",
           "loader.prefetch",
-          "checkpoint.",
+          "checkpoint.keep-",
+          "ranks", // their number is compared
           "timeout-seconds");
 
   private final JavaSparkContext spark;
@@ -58,6 +61,9 @@ public final class Trainer {
   private final TrainListener listener;
 
   private final Configuration hadoop;
+  private final String input;
+  private final String output;
+  private final Optional<String> validation;
   private final ShardSet shards;
   private final Config model;
   private final long parameters;
@@ -79,24 +85,38 @@ public final class Trainer {
     this.version = version;
     this.listener = listener;
     this.hadoop = spark.hadoopConfiguration();
-    this.shards = ShardSet.open(hadoop, config.input());
-    this.model = withClasses(config.model(), shards.manifest());
+    this.input = HadoopPaths.absolute(config.input(), hadoop);
+    this.output = HadoopPaths.absolute(config.output(), hadoop);
+    this.validation = config.validation().map(path -> HadoopPaths.absolute(path, hadoop));
+    HadoopPaths.requireAtomicRename(output);
+    if (spark.getConf().getBoolean("spark.dynamicAllocation.enabled", false)) {
+      throw new JobException(
+          Exit.PREFLIGHT,
+          "Cannot train with dynamic allocation: Spark refuses barrier stages then (set"
+              + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
+    }
+    this.shards = ShardSet.open(hadoop, input);
+    this.model = Network.withClasses(config.model(), shards.manifest().classes().size());
     Network network = new Network(model, config.batchSize(), config.images().size());
-    this.parameters = network.inference().parameterCount();
+    this.parameters = network.parameters();
     checkChannels(network);
-    config.validation().ifPresent(this::checkValidation);
+    validation.ifPresent(this::checkValidation);
   }
 
   /** Trains to the end, from the newest checkpoint if there is one; returns the last state. */
   public RunState run() throws IOException, InterruptedException {
-    Path run = new Path(config.output());
+    Path run = new Path(output);
     FileSystem files = run.getFileSystem(hadoop);
     try (RunLock lock = RunLock.acquire(files, run)) {
       CheckpointStore store = new CheckpointStore(files, run);
       store.sweep(lock);
       Optional<Checkpoint> newest = store.newest(listener::note);
-      int ranks =
-          Slots.await(spark.sc(), config.ranks(), Duration.ofSeconds(config.timeoutSeconds()));
+      int wanted = config.ranks();
+      if (wanted == 0 && newest.isPresent()) {
+        wanted = newest.get().state(RunState.class).ranks();
+      }
+      Duration timeout = Duration.ofSeconds(config.timeoutSeconds());
+      int ranks = Slots.await(spark.sc(), wanted, timeout);
       int stepsPerEpoch = stepsPerEpoch(ranks);
       long totalSteps = (long) config.epochs() * stepsPerEpoch;
       RunState state = initial(ranks, stepsPerEpoch, totalSteps);
@@ -131,7 +151,7 @@ public final class Trainer {
                   "Segment after step %d failed, trying again from its checkpoint: %s",
                   state.step(), DriverExchange.Transport.reason(e)));
           store.sweep(lock);
-          Slots.await(spark.sc(), ranks, Duration.ofSeconds(config.timeoutSeconds()));
+          Slots.await(spark.sc(), ranks, timeout);
         }
       }
       return state;
@@ -147,6 +167,7 @@ public final class Trainer {
     Path staged = store.stage(end);
     List<List<RoundReport>> rounds = new ArrayList<>();
     List<SegmentTask.Report> reports;
+    String group = "segment after step " + from.step();
     try (Coordinator coordinator =
         new Coordinator(
             from.ranks(),
@@ -154,11 +175,12 @@ public final class Trainer {
             round -> {
               rounds.add(round);
               listener.round(RunState.point(round));
-            })) {
-      spark
-          .sc()
-          .setJobDescription(
-              String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps()));
+            },
+            () -> spark.sc().cancelJobGroup(group))) {
+      spark.setJobGroup(
+          group,
+          String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps()),
+          true);
       try {
         reports =
             barrier(
@@ -166,7 +188,7 @@ public final class Trainer {
       } catch (Exception e) {
         throw failure(e, coordinator, checkpoint);
       } finally {
-        spark.sc().setJobDescription(null);
+        spark.clearJobGroup();
       }
     }
     List<Part> parts = reports.stream().flatMap(report -> report.parts().stream()).toList();
@@ -174,8 +196,7 @@ public final class Trainer {
         end % from.stepsPerEpoch() == 0
             ? List.of(epochPoint(from, end, rounds, staged))
             : List.of();
-    List<String> hosts = reports.stream().map(SegmentTask.Report::host).toList();
-    RunState state = at(from, end, from.history().with(rounds, hosts, epoch));
+    RunState state = at(from, end, from.history().with(rounds, reports, epoch));
     Path committed = store.commit(staged, end, parts, state, lock);
     retain(store, state);
     epoch.forEach(listener::epoch);
@@ -193,12 +214,13 @@ public final class Trainer {
   private SegmentTask.Plan plan(
       RunState from, long end, Path checkpoint, Path staged, Coordinator coordinator) {
     return new SegmentTask.Plan(
-        config.input(),
+        input,
         model,
         config.engine(),
         from.ranks(),
         config.batchSize(),
         config.seed(),
+        config.exchange(),
         config.averageEvery(),
         config.labelSmoothing(),
         config.optimizer(),
@@ -250,14 +272,15 @@ public final class Trainer {
     double loss = from.history().meanLoss(end - from.stepsPerEpoch(), rounds);
     Double validationLoss = null;
     Double validationTop1 = null;
-    if (config.validation().isPresent()) {
+    if (validation.isPresent()) {
       ClassificationMetrics metrics =
           Evaluator.run(
               spark,
               new Evaluator.Task(
-                  config.validation().get(),
+                  validation.get(),
                   new Path(staged, Checkpoint.MODEL).toString(),
                   model,
+                  from.classes().size(),
                   config.engine(),
                   config.batchSize(),
                   config.images().size(),
@@ -276,7 +299,9 @@ public final class Trainer {
     long best = config.checkpoint().keepBest() ? bestStep(state.history()) : -1;
     long every = (long) config.checkpoint().keepEveryEpochs() * state.stepsPerEpoch();
     store.retain(
-        config.checkpoint().keepLast(), step -> step == best || (every > 0 && step % every == 0));
+        state.step(),
+        config.checkpoint().keepLast(),
+        step -> step == best || (every > 0 && step % every == 0));
   }
 
   private static long bestStep(RunState.History history) {
@@ -349,7 +374,7 @@ public final class Trainer {
     keys.addAll(wanted.settings().keySet());
     for (String key : keys) {
       boolean free =
-          FREE.stream().anyMatch(f -> f.endsWith(".") ? key.startsWith(f) : key.equals(f));
+          FREE.stream().anyMatch(f -> f.endsWith("-") ? key.startsWith(f) : key.equals(f));
       String then = found.settings().get(key);
       String now = wanted.settings().get(key);
       if (!free && !Objects.equals(then, now)) {
@@ -374,19 +399,6 @@ public final class Trainer {
   private IllegalArgumentException cannotResume(String why) {
     return new IllegalArgumentException(
         String.format("Cannot resume run %s: %s", config.output(), why));
-  }
-
-  private static Config withClasses(Config model, ShardManifest manifest) {
-    int classes = manifest.classes().size();
-    if (!model.hasPath("classes")) {
-      return model.withValue("classes", ConfigValueFactory.fromAnyRef(classes));
-    }
-    TrainConfig.check(
-        String.valueOf(classes).equals(model.getString("classes")),
-        "model.classes",
-        model.getString("classes"),
-        classes + ", the number of classes in the shards");
-    return model;
   }
 
   private void checkChannels(Network network) {

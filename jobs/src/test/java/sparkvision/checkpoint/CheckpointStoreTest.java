@@ -11,7 +11,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.FilterFileSystem;
 import org.apache.hadoop.fs.Path;
@@ -163,10 +165,68 @@ class CheckpointStoreTest {
     for (long step = 10; step <= 60; step += 10) {
       commit(step);
     }
-    store.retain(2, step -> step == 30);
+    store.retain(60, 2, step -> step == 30);
     assertThat(store.committed())
         .extracting(Path::getName)
         .containsExactly("step-000000000060", "step-000000000050", "step-000000000030");
+  }
+
+  @Test
+  void aCommitBehindDamagedOnesIsKept() throws IOException {
+    for (long step = 10; step <= 50; step += 10) {
+      commit(step);
+    }
+    store.retain(20, 1, step -> false);
+    assertThat(store.committed())
+        .as("what training went back behind is gone, what it goes on from stays")
+        .extracting(Path::getName)
+        .containsExactly("step-000000000020");
+  }
+
+  @Test
+  void aStorageThatFailsIsNotADamagedCheckpoint() throws IOException {
+    commit(1);
+    commit(2);
+    FileSystem failing =
+        new FilterFileSystem(files) {
+          @Override
+          public FSDataInputStream open(Path path, int buffer) throws IOException {
+            throw new IOException("Could not obtain block");
+          }
+        };
+    CheckpointStore unreadable = new CheckpointStore(failing, run);
+    assertThatThrownBy(() -> unreadable.newest(skipped::add))
+        .isInstanceOf(IOException.class)
+        .hasMessage("Could not obtain block");
+    assertThat(skipped).isEmpty();
+  }
+
+  @Test
+  void aLockThatStillBeatsElsewhereIsRespectedAndAStillOneTaken() throws Exception {
+    lock.close();
+    write(new RunLock.Owner("far", 7, "far-away", "another machine", 1, "2020-01-01T00:00:00Z"));
+    Path path = new Path(run, "LOCK");
+    Thread beating =
+        new Thread(
+            () -> {
+              try {
+                for (long beat = 1; beat < 60; beat++) {
+                  TimeUnit.SECONDS.sleep(1);
+                  files.setTimes(path, beat * 1000, -1);
+                }
+              } catch (IOException | InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            });
+    beating.start();
+    assertThatThrownBy(() -> RunLock.acquire(files, run))
+        .isInstanceOf(JobException.class)
+        .hasMessageContaining("process 1 on far-away");
+    beating.interrupt();
+    beating.join();
+
+    lock = RunLock.acquire(files, run);
+    assertThat(owner().fence()).isEqualTo(8);
   }
 
   @Test
@@ -183,7 +243,9 @@ class CheckpointStoreTest {
     Process dead = new ProcessBuilder("true").start();
     dead.waitFor();
     RunLock.Owner mine = owner();
-    write(new RunLock.Owner("other", 41, mine.host(), dead.pid(), "2020-01-01T00:00:00Z"));
+    write(
+        new RunLock.Owner(
+            "other", 41, mine.host(), mine.pidSpace(), dead.pid(), "2020-01-01T00:00:00Z"));
 
     assertThatThrownBy(() -> lock.check())
         .isInstanceOf(JobException.class)

@@ -120,6 +120,20 @@ class BadInputTest {
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains(file.getName()).contains("checksum");
     assertThat(run("inspect", CLUSTER.hdfs("/damaged")).code()).isEqualTo(4);
+
+    expect(train("/runs/whole", "epochs=1"), 0, "");
+    Ended evaluate =
+        run(
+            "evaluate",
+            "input=" + CLUSTER.hdfs("/damaged"),
+            "checkpoint=" + CLUSTER.hdfs("/runs/whole"),
+            "output=" + CLUSTER.hdfs("/out"));
+    expect(evaluate, 4, "checksum");
+    assertThat(exists("/out")).isFalse();
+    Ended validated =
+        train("/runs/validated", "epochs=1", "validation=" + CLUSTER.hdfs("/damaged"));
+    expect(validated, 4, "checksum");
+    assertThat(exists("/runs/validated/checkpoints/step-000000000008")).isFalse();
   }
 
   @Test
@@ -147,11 +161,52 @@ class BadInputTest {
   }
 
   @Test
+  void weightsOfAnotherModelAreRefused() {
+    expect(train("/runs/weights", "epochs=1"), 0, "");
+    String weights = CLUSTER.hdfs("/runs/weights/checkpoints/step-000000000008/model.safetensors");
+    String input = "input=" + CLUSTER.hdfs("/shards/train");
+    String output = "output=" + CLUSTER.hdfs("/out");
+    expect(
+        run("evaluate", input, output, "checkpoint=" + weights),
+        2,
+        "Cannot run evaluate: key model is missing");
+    Ended other =
+        run(
+            "evaluate",
+            input,
+            output,
+            "checkpoint=" + weights,
+            "image-size=32",
+            "model=densenet121",
+            "model.in-channels=1");
+    expect(other, 4, "Cannot load state: ");
+    expect(
+        run(
+            "evaluate",
+            input,
+            output,
+            "checkpoint=" + weights,
+            "image-size=32",
+            "model=densenet121",
+            "model.classes=1000"),
+        2,
+        "Invalid model.classes: 1000 (must be 4, the number of classes in the shards)");
+    assertThat(exists("/out")).isFalse();
+  }
+
+  @Test
+  void anObjectStoreIsNoPlaceForARun() {
+    Ended ended = train("runs/x", "output=s3a://bucket/run");
+    assertThat(ended.code()).isNotZero();
+    assertThat(ended.error()).contains("s3a");
+  }
+
+  @Test
   void tooFewSlotsAreSaidInTime() {
     expect(
         train("/runs/slots", "ranks=3", "timeout-seconds=2"),
         3,
-        "Cannot train with 3 ranks: 2 executor slots after 2 s");
+        "Cannot run on 3 executors' slots: there are 2 after 2 s");
   }
 
   @Test
@@ -166,6 +221,14 @@ class BadInputTest {
     Ended ended = run("inspect", "hdfs://127.0.0.1:1/shards");
     assertThat(ended.code()).isEqualTo(3);
     assertThat(ended.error()).startsWith("Cannot reach the storage: ").contains("localhost:1");
+    for (String[] job :
+        new String[][] {
+          {"shard", "input=hdfs://127.0.0.1:1/a", "output=" + CLUSTER.hdfs("/out")},
+          {"train", "input=hdfs://127.0.0.1:1/a", "output=" + CLUSTER.hdfs("/out")},
+          {"evaluate", "input=hdfs://127.0.0.1:1/a", "checkpoint=x", "output=y"}
+        }) {
+      expect(run(job), 3, "Cannot reach the storage: ");
+    }
   }
 
   @Test

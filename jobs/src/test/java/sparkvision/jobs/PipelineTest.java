@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.File;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -12,7 +13,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileUtil;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.launcher.JavaModuleOptions;
 import org.junit.jupiter.api.BeforeAll;
@@ -174,6 +177,89 @@ class PipelineTest {
         .as("the history has no gap")
         .extracting(Report.EpochPoint::step)
         .containsExactly(8L, 16L, 24L);
+  }
+
+  @Test
+  void aKilledExecutorCostsOneSegment() throws Exception {
+    String run = CLUSTER.hdfs("/runs/executor-killed");
+    String[] settings = {"ranks=2", "epochs=4", "optimizer.name=adam"};
+    CheckpointStore store = new CheckpointStore(CLUSTER.files(), new Path(run));
+    AtomicBoolean killed = new AtomicBoolean();
+    Thread killer =
+        new Thread(
+            () -> {
+              try {
+                while (store.committed().isEmpty()) {
+                  TimeUnit.MILLISECONDS.sleep(20);
+                }
+                killed.set(executors().get(0).destroyForcibly());
+              } catch (Exception e) {
+                throw new IllegalStateException(e);
+              }
+            });
+    killer.start();
+    train(run, settings);
+    killer.join();
+    assertThat(killed).isTrue();
+
+    String undisturbed = CLUSTER.hdfs("/runs/executor-alive");
+    train(undisturbed, settings);
+    for (String file : List.of("model", "optimizer-0", "optimizer-1")) {
+      assertThat(weights(run, file)).as(file).isEqualTo(weights(undisturbed, file));
+    }
+  }
+
+  @Test
+  void relativePathsMeanTheDriversDirectory() throws Exception {
+    String run = "target/test-cluster/relative-run";
+    FileUtil.fullyDelete(new File(run));
+    FileUtil.fullyDelete(new File("target/test-cluster/relative-shards"));
+    ShardDataset.run(
+        CLUSTER.spark(),
+        ConfigReader.read(
+            ShardDataset.Settings.class,
+            "shard",
+            null,
+            List.of(
+                "input=target/test-cluster/images/val",
+                "output=target/test-cluster/relative-shards")));
+    train(run, "ranks=2", "epochs=1", "input=target/test-cluster/relative-shards", "batch-size=8");
+    Report report =
+        EvaluateModel.run(
+            CLUSTER.spark(),
+            ConfigReader.read(
+                EvaluateModel.Settings.class,
+                "evaluate",
+                null,
+                List.of(
+                    "input=target/test-cluster/relative-shards",
+                    "checkpoint=" + run,
+                    "output=target/test-cluster/relative-report")));
+    assertThat(report.samples()).isEqualTo(64);
+    assertThat(new File("target/test-cluster/relative-report/report.html")).isNotEmpty();
+  }
+
+  @Test
+  void aRunThatTookEverySlotResumesWithAsMany() throws Exception {
+    String run = CLUSTER.hdfs("/runs/every-slot");
+    train(run, "epochs=1");
+    assertThat(newest(run).state(RunState.class).ranks()).isEqualTo(2);
+    train(run, "epochs=2", "ranks=2");
+    train(run, "epochs=3");
+    assertThat(newest(run).step()).isEqualTo(24);
+  }
+
+  private static List<ProcessHandle> executors() {
+    return ProcessHandle.current()
+        .descendants()
+        .filter(
+            process ->
+                process
+                    .info()
+                    .commandLine()
+                    .filter(line -> line.contains("CoarseGrainedExecutorBackend"))
+                    .isPresent())
+        .toList();
   }
 
   private static Process startDriver(String run, List<String> settings) throws Exception {

@@ -15,6 +15,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -50,7 +51,7 @@ class AveragingTest {
       }
       together = averaged(engine);
     }
-    try (Coordinator coordinator = new Coordinator(2, 30, rounds::add)) {
+    try (Coordinator coordinator = new Coordinator(2, 30, rounds::add, () -> {})) {
       apart =
           ranks(
               2,
@@ -82,7 +83,7 @@ class AveragingTest {
   void theMeanIsSummedInRankOrder() throws Exception {
     // (1e8 + 1) - 1e8 is 0 in float32, 1e8 - 1e8 + 1 is 1: the order shows.
     float[][] values = {{1e8f, 3}, {1, 5}, {-1e8f, 4}};
-    try (Coordinator coordinator = new Coordinator(3, 30, rounds::add)) {
+    try (Coordinator coordinator = new Coordinator(3, 30, rounds::add, () -> {})) {
       List<float[]> means =
           ranks(
               3,
@@ -104,19 +105,21 @@ class AveragingTest {
 
   @Test
   void aMissingRankIsNamedWithinTheDeadline() throws Exception {
-    try (Coordinator coordinator = new Coordinator(3, 1, rounds::add);
+    AtomicBoolean cancelled = new AtomicBoolean();
+    try (Coordinator coordinator = new Coordinator(3, 1, rounds::add, () -> cancelled.set(true));
         Exchange exchange = DriverExchange.connect(coordinator.address(), 1)) {
       assertThatThrownBy(() -> exchange.average(new float[5], report(1, 3)))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("rank 1 after averaging step 4")
           .hasMessageContaining("no word from rank [0, 2] for 1 s");
       assertThat(coordinator.failure().orElseThrow().exit()).isEqualTo(Exit.CLUSTER);
+      assertThat(cancelled).as("the tasks of ranks that hang are cancelled").isTrue();
     }
   }
 
   @Test
   void aFailingRankReleasesTheOthersWithItsReason() throws Exception {
-    try (Coordinator coordinator = new Coordinator(2, 60, rounds::add)) {
+    try (Coordinator coordinator = new Coordinator(2, 60, rounds::add, () -> {})) {
       assertThatThrownBy(
               () ->
                   ranks(
