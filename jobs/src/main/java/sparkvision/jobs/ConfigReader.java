@@ -166,7 +166,13 @@ final class ConfigReader {
           structured
               ? ConfigFactory.parseString("value = " + text).getValue("value")
               : ConfigValueFactory.fromAnyRef(text.equals("null") ? null : text, "command line");
-      return config.withValue(key, value);
+      // After model=densenet121 comes model.dropout=0.2.
+      String group = key.replaceFirst("\\..*", "");
+      ConfigValue name = config.root().get(group);
+      boolean named = !group.equals(key) && name != null;
+      return named && name.valueType() == ConfigValueType.STRING
+          ? config.withValue(group, named(name)).withValue(key, value)
+          : config.withValue(key, value);
     } catch (ConfigException e) {
       throw new IllegalArgumentException(
           String.format("Invalid %s: %s (%s)", key, text, e.getMessage()), e);
@@ -189,13 +195,17 @@ final class ConfigReader {
                   && argument(optional) == Config.class);
       ConfigValue value = free ? overlay.root().get(name) : null;
       if (value != null && value.valueType() == ConfigValueType.STRING) {
-        over = over.withValue(name, ConfigFactory.empty().withValue("name", value).root());
+        over = over.withValue(name, named(value));
       }
       if (free && over.hasPath(name + ".name")) {
         under = under.withoutPath(name);
       }
     }
     return over.withFallback(under);
+  }
+
+  private static ConfigValue named(ConfigValue name) {
+    return ConfigFactory.empty().withValue("name", name).root();
   }
 
   private static <R> R construct(Class<R> schema, String job, String prefix, ConfigObject values) {

@@ -68,7 +68,7 @@ class BadInputTest {
             "checkpoint=/no/run",
             "output=" + CLUSTER.hdfs("/out")),
         2,
-        "Cannot evaluate /no/run: there is no such file or directory");
+        "Cannot evaluate file:/no/run: there is no such file or directory");
     expect(run("inspect", "/no/dir"), 2, "Cannot inspect /no/dir: there is no such directory");
     expect(
         run("inspect", "/"), 2, "Cannot inspect /: it is no shard set, run, checkpoint or report");

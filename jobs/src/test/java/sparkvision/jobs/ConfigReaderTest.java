@@ -54,6 +54,10 @@ class ConfigReaderTest {
   void aModelNameStandsForAModelWithItsOwnDefaults() {
     assertThat(read("input=in", "output=out", "model=densenet169").model().getString("name"))
         .isEqualTo("densenet169");
+    Config overridden =
+        read("input=i", "output=o", "model=densenet169", "model.dropout=0.2").model();
+    assertThat(overridden.getString("name")).isEqualTo("densenet169");
+    assertThat(overridden.getDouble("dropout")).isEqualTo(0.2);
     Config free = read("input=i", "output=o", "model={name=densenet, blocks=[2, 2]}").model();
     assertThat(free.getIntList("blocks")).containsExactly(2, 2);
   }

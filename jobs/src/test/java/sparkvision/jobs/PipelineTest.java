@@ -249,16 +249,11 @@ class PipelineTest {
     assertThat(newest(run).step()).isEqualTo(24);
   }
 
+  /** The Java processes that this JVM has started: its executors. */
   private static List<ProcessHandle> executors() {
     return ProcessHandle.current()
-        .descendants()
-        .filter(
-            process ->
-                process
-                    .info()
-                    .commandLine()
-                    .filter(line -> line.contains("CoarseGrainedExecutorBackend"))
-                    .isPresent())
+        .children()
+        .filter(child -> child.info().command().filter(c -> c.endsWith("java")).isPresent())
         .toList();
   }
 
