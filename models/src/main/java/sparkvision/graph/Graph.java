@@ -297,7 +297,8 @@ public final class Graph {
   /** Joins tensors along axis 1; the other sizes must agree. */
   public Tensor concat(Tensor... tensors) {
     long[] shape = tensors.length == 0 ? new long[0] : tensors[0].shape();
-    if (Arrays.stream(tensors).anyMatch(x -> x.rank() < 2 || x.rank() != shape.length)) {
+    if (tensors.length == 0
+        || Arrays.stream(tensors).anyMatch(x -> x.rank() < 2 || x.rank() != shape.length)) {
       throw new IllegalArgumentException(
           String.format(
               "Cannot concat %s: ranks must be >= 2 and equal", Arrays.toString(tensors)));

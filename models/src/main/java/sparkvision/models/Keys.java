@@ -2,6 +2,7 @@ package sparkvision.models;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigException;
+import com.typesafe.config.ConfigRenderOptions;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
@@ -104,6 +105,6 @@ final class Keys {
   }
 
   private String render(String key) {
-    return config.root().get(key).render();
+    return config.root().get(key).render(ConfigRenderOptions.concise());
   }
 }

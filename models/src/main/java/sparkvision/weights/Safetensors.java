@@ -94,37 +94,13 @@ public final class Safetensors {
     if (header.length < length) {
       throw malformed("it ends within the header");
     }
-    String json = new String(header, StandardCharsets.UTF_8);
-    Config config;
     try {
-      config =
-          ConfigFactory.parseString(
-              json, ConfigParseOptions.defaults().setSyntax(ConfigSyntax.JSON));
+      return ConfigFactory.parseString(
+          new String(header, StandardCharsets.UTF_8),
+          ConfigParseOptions.defaults().setSyntax(ConfigSyntax.JSON));
     } catch (ConfigException e) {
-      throw malformed("the header is not a JSON object");
+      throw malformed("the header is not a JSON object of distinct names");
     }
-    if (members(json) != config.root().size()) { // the parser would merge them
-      throw malformed("the header gives one name twice");
-    }
-    return config;
-  }
-
-  /** How many members the outermost object of well-formed JSON has, duplicates included. */
-  private static int members(String json) {
-    int members = 0;
-    int depth = 0;
-    boolean quoted = false;
-    for (int i = 0; i < json.length(); i++) {
-      switch (json.charAt(i)) {
-        case '"' -> quoted = !quoted;
-        case '\\' -> i++; // stands in quotes only: what follows is no mark
-        case '{', '[' -> depth += quoted ? 0 : 1;
-        case '}', ']' -> depth -= quoted ? 0 : 1;
-        case ':' -> members += !quoted && depth == 1 ? 1 : 0;
-        default -> {}
-      }
-    }
-    return members;
   }
 
   private static Map<String, String> metadata(ConfigValue value) throws IOException {

@@ -142,8 +142,8 @@ class SafetensorsTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "{\"a\": | 0 | the header is not a JSON object",
-        "[1] | 0 | the header is not a JSON object",
+        "{\"a\": | 0 | the header is not a JSON object of distinct names",
+        "[1] | 0 | the header is not a JSON object of distinct names",
         "{\"a\":3} | 0 | tensor a lacks a sound dtype, shape or data_offsets",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}} | 4"
             + " | tensor a lacks a sound dtype, shape or data_offsets",
@@ -167,7 +167,7 @@ class SafetensorsTest {
             + " | tensor a lacks a sound dtype, shape or data_offsets",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},"
             + "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}} | 4"
-            + " | the header gives one name twice",
+            + " | the header is not a JSON object of distinct names",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2147483639],\"data_offsets\":[0,8589934556]}} | 9"
             + " | it ends within tensor a",
         "{\"__metadata__\":{\"a\":1}} | 0 | __metadata__ holds a value that is no text"
