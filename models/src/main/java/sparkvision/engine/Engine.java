@@ -39,9 +39,10 @@ public interface Engine extends AutoCloseable {
   Map<String, HostTensor> forwardBackward(Map<String, HostTensor> inputs);
 
   /**
-   * The last gradient of a parameter or a float input; a copy. Zero where the loss does not depend
-   * on it.
+   * The last gradient of a parameter, or of an input for which the graph requests one; a copy. Zero
+   * where the loss does not depend on it.
    *
+   * @throws IllegalArgumentException if {@code name} is neither
    * @throws IllegalStateException before the first {@link #forwardBackward}
    */
   HostTensor gradient(String name);

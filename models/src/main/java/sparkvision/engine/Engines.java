@@ -8,6 +8,7 @@ public final class Engines {
 
   private Engines() {}
 
+  /** Every name that {@link #open} knows. */
   public static List<String> names() {
     return List.of("nd4j");
   }

@@ -3,8 +3,10 @@ package sparkvision.engine;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.LongConsumer;
 import sparkvision.engine.Plan.Value;
 import sparkvision.graph.Dropout;
@@ -28,6 +30,7 @@ final class Kernels {
   private final Plan plan;
   private final Map<Tensor, Value> values = new HashMap<>();
   private final Map<Tensor, Value> gradients = new HashMap<>();
+  private final Set<Tensor> wanted = new HashSet<>();
   private final Map<Node, List<Value>> saved = new HashMap<>(); // from forward for backward
   private final List<LongConsumer> preparations = new ArrayList<>();
   private final Map<Tensor, long[]> labels = new HashMap<>();
@@ -42,6 +45,11 @@ final class Kernels {
     values.put(tensor, value);
   }
 
+  /** Asks for the gradient of an input or a variable, before any node is added. */
+  void want(Tensor tensor) {
+    wanted.add(tensor);
+  }
+
   /** Says where the labels of the next run are. */
   void bind(Tensor tensor, long[] indices) {
     labels.put(tensor, indices);
@@ -51,7 +59,7 @@ final class Kernels {
     return values.get(tensor);
   }
 
-  /** Null if the loss does not depend on {@code tensor}. */
+  /** Null if the loss does not depend on {@code tensor}, or nobody wants its gradient. */
   Value gradient(Tensor tensor) {
     return gradients.get(tensor);
   }
@@ -85,6 +93,9 @@ final class Kernels {
           case CROSS_ENTROPY -> crossEntropy(node);
         };
     values.put(node.output(), result);
+    if (node.inputs().stream().anyMatch(wanted::contains)) {
+      wanted.add(node.output());
+    }
   }
 
   /** Starts the backward pass: the gradient of the loss itself is 1. */
@@ -123,8 +134,11 @@ final class Kernels {
         contribute(node, 1, dy);
       }
       case MULTIPLY -> {
-        contribute(node, 0, plan.call("multiply", fresh(node), dy, in(node, 1)));
-        contribute(node, 1, plan.call("multiply", fresh(node), dy, in(node, 0)));
+        for (int i = 0; i < 2; i++) {
+          if (wants(node, i)) {
+            contribute(node, i, plan.call("multiply", fresh(node), dy, in(node, 1 - i)));
+          }
+        }
       }
       case SUM -> contribute(node, 0, spread(dy, in(node, 0)));
       case DROPOUT -> contribute(node, 0, masked(dy, saved.get(node).get(0)));
@@ -143,6 +157,7 @@ final class Kernels {
 
   private void convBackward(Node node, Value dy) {
     List<Value> in = new ArrayList<>(node.inputs().stream().map(values::get).toList());
+    // The native operation has no way to leave out dx; unwanted, it dies with this call.
     List<Value> out = in.stream().map(this::like).toList();
     in.add(dy);
     String op = node.sizes("kernel").length == 2 ? "conv2d_bp" : "conv3dnew_bp";
@@ -225,6 +240,11 @@ final class Kernels {
     Value dBeta = channelSums(dy, 1);
     Value product = plan.call("multiply", like(dy), dy, centred);
     Value dGamma = plan.call("multiply", plan.value(c), channelSums(product, 1), inverse);
+    contribute(node, 1, dGamma);
+    contribute(node, 2, dBeta);
+    if (!wants(node, 0)) {
+      return;
+    }
 
     Value scaleOverM = plan.call("multiply", plan.value(c), scale, plan.constant(-1.0 / m, 1));
     Value slope = plan.call("multiply", plan.value(c), scaleOverM, inverse);
@@ -235,8 +255,6 @@ final class Kernels {
     dx = plan.call("add", like(dy), dx, pull);
     dx = plan.call("add", like(dy), dx, view(shift, c, 1));
     contribute(node, 0, view(dx, node.output().shape()));
-    contribute(node, 1, dGamma);
-    contribute(node, 2, dBeta);
   }
 
   // Pools.
@@ -280,7 +298,9 @@ final class Kernels {
   private void linearBackward(Node node, Value dy) {
     Value x = in(node, 0);
     Value weight = in(node, 1);
-    contribute(node, 0, plan.call("matmul", new long[3], like(x), dy, weight));
+    if (wants(node, 0)) {
+      contribute(node, 0, plan.call("matmul", new long[3], like(x), dy, weight));
+    }
     contribute(node, 1, plan.call("matmul", new long[] {1, 0, 0}, like(weight), dy, x));
     Value sums = plan.value(1, dy.size(1));
     plan.call("matmul", new long[3], sums, plan.constant(1, 1, dy.size(0)), dy);
@@ -296,9 +316,11 @@ final class Kernels {
     for (int i = 0; i < node.inputs().size(); i++) {
       Value x = in(node, i);
       long size = x.elements() / b;
-      Value dx = plan.value(b, size);
-      plan.call("slice", new long[] {0, first, b, size}, dx, view(dy, b, width));
-      contribute(node, i, view(dx, x.shape()));
+      if (wants(node, i)) {
+        Value dx = plan.value(b, size);
+        plan.call("slice", new long[] {0, first, b, size}, dx, view(dy, b, width));
+        contribute(node, i, view(dx, x.shape()));
+      }
       first += size;
     }
   }
@@ -313,7 +335,7 @@ final class Kernels {
     double rate = node.number("rate");
     preparations.add(
         step -> {
-          Dropout.fill(kept, graph.seed(), step, index, rate);
+          Dropout.fill(kept, graph.noiseSeed(), step, index, rate);
           plan.write(mask, kept);
         });
     saved.put(node, List.of(mask));
@@ -418,7 +440,14 @@ final class Kernels {
     return result;
   }
 
+  private boolean wants(Node node, int index) {
+    return wanted.contains(node.input(index));
+  }
+
   private void contribute(Node node, int index, Value gradient) {
+    if (!wants(node, index)) {
+      return;
+    }
     Tensor tensor = node.input(index);
     Value before = gradients.get(tensor);
     gradients.put(

@@ -30,8 +30,10 @@ final class Nd4jEngine implements Engine {
   private final INDArray weights;
   private final INDArray gradients; // null for an inference graph
   private final Map<Variable, Integer> offsets = new LinkedHashMap<>(); // into weights
-  private final Map<Variable, Long> counters = new LinkedHashMap<>();
+  private final Map<Tensor, Long> counters = new LinkedHashMap<>();
   private final int averagedSize;
+  private final float[] weightCopy; // room for the largest parameter
+  private final float[] gradientCopy;
   private boolean differentiated;
   private boolean closed;
 
@@ -48,19 +50,29 @@ final class Nd4jEngine implements Engine {
         new Plan(graph.precision() == Graph.Precision.FLOAT ? DataType.FLOAT : DataType.DOUBLE);
     this.kernels = new Kernels(graph, plan);
 
-    int size = 0;
+    long size = 0;
     for (Variable.Role role : List.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)) {
       for (Variable variable : graph.variables()) {
         if (variable.role() == role) {
-          offsets.put(variable, size);
-          size = Math.addExact(size, Math.toIntExact(variable.tensor().elements()));
+          offsets.put(variable, (int) Math.min(size, Integer.MAX_VALUE));
+          size += variable.tensor().elements();
         }
       }
     }
-    this.averagedSize = size;
+    if (size > Integer.MAX_VALUE - 8) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot open engine: parameters and running statistics are %d numbers, must be <= %d",
+              size, Integer.MAX_VALUE - 8));
+    }
+    this.averagedSize = (int) size;
     this.weights = plan.own(Math.max(1, size));
     this.gradients = training ? plan.own(Math.max(1, graph.parameterCount())) : null;
     this.optimizer = training ? new Optimizer(config, parameters()) : null;
+    int largest =
+        parameters().stream().mapToInt(parameter -> (int) parameter.elements()).max().orElse(0);
+    this.weightCopy = new float[training ? largest : 0];
+    this.gradientCopy = new float[training ? largest : 0];
 
     offsets.forEach(
         (variable, offset) ->
@@ -70,6 +82,10 @@ final class Nd4jEngine implements Engine {
       if (input.type() == Tensor.Type.FLOAT) {
         kernels.bind(input, plan.external(input.shape()));
       }
+    }
+    if (training) {
+      parameters().forEach(kernels::want);
+      graph.requestedGradients().forEach(kernels::want);
     }
     graph.nodes().forEach(kernels::forward);
     graph.outputs().values().forEach(tensor -> plan.keep(kernels.value(tensor)));
@@ -104,9 +120,11 @@ final class Nd4jEngine implements Engine {
                 "identity", plan.fixed(gradients, offset, variable.tensor().shape()), gradient);
           }
         });
-    for (Tensor input : graph.inputs().values()) {
-      if (kernels.gradient(input) != null) {
-        plan.keep(kernels.gradient(input));
+    for (Tensor input : graph.requestedGradients()) {
+      Value gradient = kernels.gradient(input);
+      if (gradient != null) {
+        // A later forward must not overwrite it. What has a place already is safe there.
+        plan.place(gradient, plan.own(gradient.elements()), 0);
       }
     }
   }
@@ -114,7 +132,7 @@ final class Nd4jEngine implements Engine {
   private void initialise() {
     for (Variable variable : graph.variables()) {
       if (variable.role() == Variable.Role.COUNTER) {
-        counters.put(variable, 0L);
+        counters.put(variable.tensor(), 0L);
         continue;
       }
       float[] values =
@@ -129,7 +147,7 @@ final class Nd4jEngine implements Engine {
     for (Variable variable : graph.variables()) {
       HostTensor tensor =
           variable.role() == Variable.Role.COUNTER
-              ? HostTensor.ofLongs(new long[] {counters.get(variable)})
+              ? HostTensor.ofLongs(new long[] {counters.get(variable.tensor())})
               : host(weights, offsets.get(variable), variable.tensor());
       state.put(variable.name(), tensor);
     }
@@ -144,7 +162,7 @@ final class Nd4jEngine implements Engine {
     for (Variable variable : graph.variables()) {
       HostTensor tensor = state.get(variable.name());
       if (variable.role() == Variable.Role.COUNTER) {
-        counters.put(variable, tensor.longs()[0]);
+        counters.put(variable.tensor(), tensor.longs()[0]);
       } else {
         float[] values = tensor.floats();
         NativeMemory.write(weights, offsets.get(variable), values, 0, values.length);
@@ -197,7 +215,11 @@ final class Nd4jEngine implements Engine {
             });
     kernels.prepare(optimizer == null ? 0 : optimizer.step());
     if (graph.mode() == Graph.Mode.TRAINING) {
-      counters.replaceAll((variable, batches) -> batches + 1);
+      for (Node node : graph.nodes()) {
+        if (node.kind() == Node.Kind.BATCH_NORM) {
+          counters.merge(node.input(5), 1L, Long::sum);
+        }
+      }
     }
   }
 
@@ -233,9 +255,11 @@ final class Nd4jEngine implements Engine {
       }
     }
     Tensor input = graph.inputs().get(name);
-    if (input == null || input.type() != Tensor.Type.FLOAT) {
+    if (input == null || !graph.requestedGradients().contains(input)) {
       throw new IllegalArgumentException(
-          String.format("Invalid name: %s (must be a parameter or a float input)", name));
+          String.format(
+              "Invalid name: %s (must be a parameter, or an input whose gradient was requested)",
+              name));
     }
     Value gradient = kernels.gradient(input);
     return gradient == null
@@ -253,22 +277,16 @@ final class Nd4jEngine implements Engine {
   public void update(double learningRate) {
     requireGradients();
     optimizer.beginStep();
-    float[] w = new float[0];
-    float[] g = new float[0];
     for (Map.Entry<Variable, Integer> entry : offsets.entrySet()) {
       if (entry.getKey().role() != Variable.Role.PARAMETER) {
         continue;
       }
       Tensor parameter = entry.getKey().tensor();
       int size = (int) parameter.elements();
-      if (size > w.length) {
-        w = new float[size];
-        g = new float[size];
-      }
-      NativeMemory.read(weights, entry.getValue(), w, 0, size);
-      NativeMemory.read(gradients, entry.getValue(), g, 0, size);
-      optimizer.update(parameter, w, g, learningRate);
-      NativeMemory.write(weights, entry.getValue(), w, 0, size);
+      NativeMemory.read(weights, entry.getValue(), weightCopy, 0, size);
+      NativeMemory.read(gradients, entry.getValue(), gradientCopy, 0, size);
+      optimizer.update(parameter, weightCopy, gradientCopy, learningRate);
+      NativeMemory.write(weights, entry.getValue(), weightCopy, 0, size);
     }
   }
 
@@ -309,12 +327,15 @@ final class Nd4jEngine implements Engine {
     }
   }
 
-  /** The memory of an input, a variable, a result or the loss, for tests in double precision. */
+  /**
+   * The memory of an input, a variable, a declared output or the loss, for tests in double
+   * precision; that of other results is shared.
+   */
   INDArray array(Tensor tensor) {
     return plan.array(kernels.value(tensor));
   }
 
-  /** The memory of a gradient after {@link #forwardBackward}, for tests in double precision. */
+  /** The memory of a parameter's gradient, for tests in double precision. */
   INDArray gradientArray(Tensor tensor) {
     return plan.array(kernels.gradient(tensor));
   }

@@ -60,13 +60,13 @@ final class Optimizer {
   /** Moves the weights {@code w} of one parameter along the gradient {@code g}. */
   void update(Tensor parameter, float[] w, float[] g, double learningRate) {
     boolean decays = config.decayNormAndBias() || parameter.rank() > 1;
-    float decay = decays ? (float) config.weightDecay() : 0;
+    double decay = decays ? config.weightDecay() : 0;
     int n = (int) parameter.elements();
     switch (config.name()) {
-      case SGD -> sgd(parameter, w, g, n, (float) learningRate, decay);
+      case SGD -> sgd(parameter, w, g, n, (float) learningRate, (float) decay);
       case ADAM -> {
         for (int i = 0; i < n; i++) {
-          g[i] += decay * w[i];
+          g[i] += (float) decay * w[i];
         }
         adam(parameter, w, g, n, learningRate);
       }
@@ -102,12 +102,14 @@ final class Optimizer {
     float[] square = moments.get("exp-avg-sq/" + parameter.name());
     float beta1 = (float) config.beta1();
     float beta2 = (float) config.beta2();
+    float gain1 = (float) (1 - config.beta1()); // in double: 1 - 0.9999f is off by 1.7e-4
+    float gain2 = (float) (1 - config.beta2());
     float size = (float) (learningRate / (1 - Math.pow(config.beta1(), (double) step)));
     float scale = (float) (1 / Math.sqrt(1 - Math.pow(config.beta2(), (double) step)));
     float epsilon = (float) config.epsilon();
     for (int i = 0; i < n; i++) {
-      mean[i] = beta1 * mean[i] + (1 - beta1) * g[i];
-      square[i] = beta2 * square[i] + (1 - beta2) * g[i] * g[i];
+      mean[i] = beta1 * mean[i] + gain1 * g[i];
+      square[i] = beta2 * square[i] + gain2 * g[i] * g[i];
       w[i] -= size * mean[i] / ((float) Math.sqrt(square[i]) * scale + epsilon);
     }
   }

@@ -37,6 +37,11 @@ public record OptimizerConfig(
     require(weightDecay >= 0, "weight-decay", weightDecay, "must be >= 0");
   }
 
+  /** Gradient descent and nothing else: no momentum, no weight decay. */
+  public static OptimizerConfig plainSgd() {
+    return new OptimizerConfig(Name.SGD, 0, false, 0, 0, 0, 0, true);
+  }
+
   private static void require(boolean holds, String key, double value, String allowed) {
     if (!holds) {
       throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));

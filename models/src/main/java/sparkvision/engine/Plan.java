@@ -19,7 +19,7 @@ import org.nd4j.linalg.factory.Nd4j;
  *
  * <p>Operations are added in the order in which they will run; {@link #allocate} then gives each
  * intermediate value a place in one arena, where values that are never alive together share memory.
- * After that a run allocates nothing.
+ * After that a run allocates no memory for values.
  */
 final class Plan implements AutoCloseable {
 

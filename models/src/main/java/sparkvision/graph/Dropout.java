@@ -1,8 +1,8 @@
 package sparkvision.graph;
 
 /**
- * Which elements a dropout keeps: a pure function of the graph's seed, the optimizer step and the
- * place in the graph, so that every engine drops the same ones.
+ * Which elements a dropout keeps: a pure function of the graph's noise seed, the optimizer step and
+ * the place in the graph, so that every engine drops the same ones.
  */
 public final class Dropout {
 
@@ -11,6 +11,7 @@ public final class Dropout {
   /**
    * Fills {@code mask} with 0 (dropped) or 1 / (1 − rate) (kept).
    *
+   * @param seed the graph's {@link Graph#noiseSeed}
    * @param step how many optimizer steps were taken before
    * @param index which dropout of the graph this is
    */

@@ -6,9 +6,12 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import sparkvision.weights.HostTensor;
 
 /**
@@ -33,6 +36,8 @@ public final class Graph {
     DOUBLE
   }
 
+  private static final int LARGEST = Integer.MAX_VALUE - 8; // of Java's arrays
+
   private final Mode mode;
   private final long seed;
   private final Precision precision;
@@ -40,6 +45,8 @@ public final class Graph {
   private final Map<String, Variable> variables = new LinkedHashMap<>();
   private final Map<String, Tensor> inputs = new LinkedHashMap<>();
   private final Map<String, Tensor> outputs = new LinkedHashMap<>();
+  private final Set<Tensor> requestedGradients = new LinkedHashSet<>();
+  private long noise;
   private Tensor loss;
   private int dropouts;
 
@@ -48,10 +55,22 @@ public final class Graph {
     this(mode, seed, Precision.FLOAT);
   }
 
+  /** An empty graph; weights and dropout follow from {@code seed}. */
   public Graph(Mode mode, long seed, Precision precision) {
     this.mode = mode;
     this.seed = seed;
     this.precision = precision;
+  }
+
+  /**
+   * Chooses which dropout follows from the seed, before an engine is opened; weights stay the same.
+   * Ranks that train one model start from one seed and drop with a stream each; 0 if never called.
+   *
+   * @return this graph
+   */
+  public Graph withNoise(long stream) {
+    noise = stream;
+    return this;
   }
 
   public Mode mode() {
@@ -60,6 +79,11 @@ public final class Graph {
 
   public long seed() {
     return seed;
+  }
+
+  /** What dropout follows from: the seed and the stream of {@link #withNoise}. */
+  public long noiseSeed() {
+    return Seeds.of(Seeds.of(seed, "noise"), noise);
   }
 
   public Precision precision() {
@@ -91,6 +115,11 @@ public final class Graph {
     return Optional.ofNullable(loss);
   }
 
+  /** The inputs whose gradients engines compute. */
+  public Set<Tensor> requestedGradients() {
+    return Collections.unmodifiableSet(requestedGradients);
+  }
+
   /** How many numbers training learns; running statistics are not among them. */
   public long parameterCount() {
     return variables.values().stream()
@@ -112,23 +141,34 @@ public final class Graph {
   }
 
   private Tensor input(String name, Tensor.Type type, long... shape) {
-    if (Arrays.stream(shape).anyMatch(size -> size < 1)) {
-      throw new IllegalArgumentException(
-          String.format(
-              "Invalid shape of input %s: %s (sizes must be >= 1)", name, Arrays.toString(shape)));
-    }
-    requireFresh(name);
-    Tensor tensor = new Tensor(name, type, shape);
+    Tensor tensor = declared(name, type, shape);
     inputs.put(name, tensor);
     return tensor;
   }
 
-  /** Declares a result that callers get by name. */
+  /**
+   * Asks for the gradient of the loss with respect to a float input, before an engine is opened.
+   * Training needs none, so without asking it is not computed; those of parameters always are.
+   */
+  public void requestGradient(Tensor input) {
+    if (inputs.get(input.name()) != input || input.type() != Tensor.Type.FLOAT) {
+      throw new IllegalArgumentException(
+          String.format("Cannot request gradient of %s: it is no float input", input));
+    }
+    requestedGradients.add(input);
+  }
+
+  /** Declares a result that callers get by name; {@code loss} is the name of the loss. */
   public void output(String name, Tensor tensor) {
-    if (outputs.putIfAbsent(name, tensor) != null) {
+    if (name.equals("loss") || outputs.containsKey(name)) {
       throw new IllegalArgumentException(
           String.format("Cannot declare output %s: the name is taken", name));
     }
+    if (tensor.type() != Tensor.Type.FLOAT) {
+      throw new IllegalArgumentException(
+          String.format("Cannot declare output %s: %s is int64, must be float", name, tensor));
+    }
+    outputs.put(name, tensor);
   }
 
   /** Declares the scalar that training minimises. */
@@ -161,17 +201,30 @@ public final class Graph {
 
   private Tensor variable(
       String name, Tensor.Type type, Variable.Role role, Initializer initializer, long... shape) {
-    requireFresh(name);
-    Tensor tensor = new Tensor(name, type, shape);
+    Tensor tensor = declared(name, type, shape);
     variables.put(name, new Variable(tensor, role, initializer));
     return tensor;
   }
 
-  private void requireFresh(String name) {
+  private Tensor declared(String name, Tensor.Type type, long... shape) {
     if (inputs.containsKey(name) || variables.containsKey(name)) {
       throw new IllegalArgumentException(
           String.format("Cannot declare %s: the name is taken", name));
     }
+    Tensor tensor = new Tensor(name, type, shape);
+    long room = LARGEST;
+    for (long size : shape) {
+      if (size < 1) {
+        throw new IllegalArgumentException(
+            String.format("Cannot declare %s: sizes must be >= 1", tensor));
+      }
+      room /= size;
+    }
+    if (room == 0) {
+      throw new IllegalArgumentException(
+          String.format("Cannot declare %s: it holds more than %d numbers", tensor, LARGEST));
+    }
+    return tensor;
   }
 
   // Layers: the weights are declared at once, the mathematics is their apply.
@@ -190,10 +243,12 @@ public final class Graph {
         this, name, parameter(name + ".weight", Initializer.kaimingNormal(), shape), null, 1, 0);
   }
 
+  /** A batch normalisation of {@code channels}: scale 1, shift 0, running mean 0 and variance 1. */
   public BatchNorm batchNorm(String name, long channels) {
     return new BatchNorm(this, name, channels);
   }
 
+  /** A linear layer with bias, from {@code in} to {@code out} features. */
   public Linear linear(String name, long in, long out) {
     return new Linear(this, name, in, out);
   }
@@ -210,7 +265,7 @@ public final class Graph {
    * dropped.
    */
   public Tensor maxPool(Tensor x, long kernel, long stride, long padding) {
-    int axes = x.rank() - 2;
+    int axes = spatialAxes("max pool", x);
     long[] kernels = Conv.filled(axes, kernel);
     long[] strides = Conv.filled(axes, stride);
     long[] paddings = Conv.filled(axes, padding);
@@ -223,7 +278,7 @@ public final class Graph {
 
   /** Means in windows; the last partial window is dropped. */
   public Tensor averagePool(Tensor x, long kernel, long stride) {
-    int axes = x.rank() - 2;
+    int axes = spatialAxes("average pool", x);
     long[] kernels = Conv.filled(axes, kernel);
     long[] strides = Conv.filled(axes, stride);
     return node(
@@ -235,22 +290,30 @@ public final class Graph {
 
   /** (B, C, ...) → means (B, C). */
   public Tensor globalAveragePool(Tensor x) {
+    spatialAxes("global average pool", x);
     return node(Node.Kind.GLOBAL_AVERAGE_POOL, List.of(x), Map.of(), x.size(0), x.size(1));
   }
 
   /** Joins tensors along axis 1; the other sizes must agree. */
   public Tensor concat(Tensor... tensors) {
-    long[] shape = tensors[0].shape();
-    shape[1] = 0;
-    for (Tensor tensor : tensors) {
-      long[] expected = tensor.shape();
-      expected[1] = shape[1];
-      if (!Arrays.equals(expected, shape)) {
-        throw new IllegalArgumentException(
-            "Cannot concat: sizes differ, found " + Arrays.toString(tensors));
-      }
-      shape[1] += tensor.size(1);
+    long[] shape = tensors.length == 0 ? new long[0] : tensors[0].shape();
+    if (tensors.length == 0
+        || Arrays.stream(tensors).anyMatch(x -> x.rank() < 2 || x.rank() != shape.length)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot concat %s: ranks must be >= 2 and equal", Arrays.toString(tensors)));
     }
+    long channels = 0;
+    for (Tensor tensor : tensors) {
+      channels += tensor.size(1);
+      shape[1] = tensor.size(1);
+      if (!Arrays.equals(tensor.shape(), shape)) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Cannot concat %s: sizes differ beside axis 1", Arrays.toString(tensors)));
+      }
+    }
+    shape[1] = channels;
     return node(Node.Kind.CONCAT, List.of(tensors), Map.of(), shape);
   }
 
@@ -267,7 +330,7 @@ public final class Graph {
   private Tensor pairwise(Node.Kind kind, Tensor x, Tensor y) {
     if (!Arrays.equals(x.shape(), y.shape())) {
       throw new IllegalArgumentException(
-          String.format("Cannot %s: shapes differ, found %s and %s", kind, x, y));
+          String.format("Cannot %s %s and %s: shapes differ", word(kind), x, y));
     }
     return node(kind, List.of(x, y), Map.of(), x.shape());
   }
@@ -284,6 +347,10 @@ public final class Graph {
 
   /** In training zeroes each channel of each sample with probability {@code rate}. */
   public Tensor dropoutChannels(Tensor x, double rate) {
+    if (x.rank() < 2) {
+      throw new IllegalArgumentException(
+          String.format("Cannot drop channels of %s: it must be (B, C, ...)", x));
+    }
     return dropout(x, rate, x.size(0), x.size(1));
   }
 
@@ -315,14 +382,42 @@ public final class Graph {
   }
 
   Tensor node(Node.Kind kind, List<Tensor> from, Map<String, Object> attributes, long... shape) {
+    for (int i = 0; i < from.size(); i++) {
+      if (from.get(i).type() == Tensor.Type.INT64 && !kind.takesIntegers(i)) {
+        throw new IllegalArgumentException(
+            String.format("Cannot %s %s: it is int64, must be float", word(kind), from.get(i)));
+      }
+    }
     Tensor result = new Tensor("", Tensor.Type.FLOAT, shape);
     nodes.add(new Node(kind, from, List.of(result), attributes));
     return result;
   }
 
+  private static String word(Node.Kind kind) {
+    return kind.name().toLowerCase(Locale.ROOT).replace('_', ' ');
+  }
+
+  private static int spatialAxes(String what, Tensor x) {
+    if (x.rank() != 4 && x.rank() != 5) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot apply %s: the input must have 2 or 3 spatial axes, is %s", what, x));
+    }
+    return x.rank() - 2;
+  }
+
   /** The shape after a window has slid over the spatial axes of {@code x}. */
   static long[] slidden(
       String what, Tensor x, long channels, long[] kernel, long[] stride, long[] padding) {
+    if (spatialAxes(what, x) != kernel.length
+        || Arrays.stream(kernel).anyMatch(size -> size < 1)
+        || Arrays.stream(stride).anyMatch(size -> size < 1)
+        || Arrays.stream(padding).anyMatch(size -> size < 0)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot apply %s: kernel %s and stride %s must be >= 1, padding %s >= 0",
+              what, Arrays.toString(kernel), Arrays.toString(stride), Arrays.toString(padding)));
+    }
     long[] shape = x.shape();
     shape[1] = channels;
     for (int i = 0; i < kernel.length; i++) {

@@ -7,6 +7,12 @@ import java.util.Random;
 @FunctionalInterface
 public interface Initializer {
 
+  /**
+   * The values, row-major.
+   *
+   * @param seed the graph's
+   * @param name the variable's; variables of one graph draw from a stream each
+   */
   float[] values(long seed, String name, long... shape);
 
   /** The same value everywhere. */

@@ -46,7 +46,16 @@ public record Node(
      */
     DROPOUT,
     /** Logits (B, K), labels (B) → mean cross-entropy; smoothing. */
-    CROSS_ENTROPY
+    CROSS_ENTROPY;
+
+    /** Whether the input at {@code index} is int64; all others are float. */
+    boolean takesIntegers(int index) {
+      return switch (this) {
+        case BATCH_NORM -> index == 5;
+        case CROSS_ENTROPY -> index == 1;
+        default -> false;
+      };
+    }
   }
 
   public Node {

@@ -1,8 +1,10 @@
 package sparkvision.graph;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.HashMap;
 import java.util.Map;
 import org.nd4j.autodiff.samediff.SDVariable;
@@ -39,10 +41,22 @@ final class SameDiffFile {
           String.format("Cannot save %s: the graph was built for training", file));
     }
     SameDiff sd = new SameDiffFile(graph, state).translate();
+    Path folder = file.toAbsolutePath().getParent();
+    if (!Files.isDirectory(folder)) {
+      throw new NoSuchFileException(
+          String.format("Cannot save %s: there is no folder %s", file, folder));
+    }
+    Path part = file.resolveSibling(file.getFileName() + ".part"); // never half a file of this name
     try {
-      sd.save(file.toFile(), false);
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
+      sd.save(part.toFile(), false);
+      Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
+    } catch (RuntimeException e) {
+      if (e.getCause() instanceof IOException cause) { // SameDiff.save wraps it
+        throw new IOException(String.format("Cannot save %s: %s", file, cause.getMessage()), cause);
+      }
+      throw e;
+    } finally {
+      Files.deleteIfExists(part);
     }
   }
 
@@ -51,8 +65,11 @@ final class SameDiffFile {
         .inputs()
         .forEach((name, tensor) -> values.put(tensor, sd.placeHolder(name, type, tensor.shape())));
     for (Variable variable : graph.variables()) {
-      if (variable.role() != Variable.Role.COUNTER) {
-        values.put(variable.tensor(), sd.var(variable.name(), array(variable)));
+      switch (variable.role()) {
+        case PARAMETER -> values.put(variable.tensor(), sd.var(variable.name(), array(variable)));
+        case STATISTIC -> // a constant, so that nobody trains it
+            values.put(variable.tensor(), sd.constant(variable.name(), array(variable)));
+        case COUNTER -> {} // serves training only
       }
     }
     for (Node node : graph.nodes()) {

@@ -153,13 +153,12 @@ final class DenseNet implements Model {
 
   /** The size of which the last transition leaves one pixel. */
   private long smallestSize() {
-    long afterStem = 1L << (blocks.size() - 1);
+    long afterStem = 1L << Math.min(blocks.size() - 1, 40); // 2^40 is larger than any image
     return 4 * afterStem - 3; // the stem makes n into ⌈n / 4⌉
   }
 
   // Variants, by name: the defaults of every key. The paper's table 1; 161 and 264 as published
-  // with
-  // its code. 2D classifies ImageNet's 1000 classes; 3D takes one channel and has two classes.
+  // with its code. 2D classifies ImageNet's 1000 classes; 3D takes one channel and has two classes.
   static Map<String, Config> variants() {
     Map<String, Config> variants = new LinkedHashMap<>();
     variants.put("densenet121", variant(2, 32, 64, "[6, 12, 24, 16]"));

@@ -2,6 +2,7 @@ package sparkvision.models;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigException;
+import com.typesafe.config.ConfigRenderOptions;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
@@ -52,12 +53,14 @@ final class Keys {
             ? "a whole number >= " + least
             : String.format("a whole number from %d to %d", least, most);
     Number number = read(key, config::getNumber, allowed);
-    if (number.doubleValue() != number.intValue()
-        || number.intValue() < least
-        || number.intValue() > most) {
+    if (!isWhole(number) || number.intValue() < least || number.intValue() > most) {
       throw invalid(key, allowed);
     }
     return number.intValue();
+  }
+
+  private static boolean isWhole(Number number) {
+    return number.doubleValue() == number.intValue();
   }
 
   /** A whole number >= 1. */
@@ -68,11 +71,11 @@ final class Keys {
   /** At least one whole number, each >= 1. */
   List<Integer> counts(String key) {
     String allowed = "a list of whole numbers >= 1";
-    List<Integer> counts = read(key, config::getIntList, allowed);
-    if (counts.isEmpty() || counts.stream().anyMatch(count -> count < 1)) {
+    List<Number> numbers = read(key, config::getNumberList, allowed);
+    if (numbers.isEmpty() || numbers.stream().anyMatch(n -> !isWhole(n) || n.intValue() < 1)) {
       throw invalid(key, allowed);
     }
-    return counts;
+    return numbers.stream().map(Number::intValue).toList();
   }
 
   /** A number in [0, 1). */
@@ -90,7 +93,7 @@ final class Keys {
       return reader.apply(key);
     } catch (ConfigException.Missing missing) {
       throw new IllegalArgumentException(
-          String.format("Missing key: %s (must be %s)", key, allowed), missing);
+          String.format("Invalid %s: missing (must be %s)", key, allowed), missing);
     } catch (ConfigException.WrongType | ConfigException.BadValue wrong) {
       throw invalid(key, allowed);
     }
@@ -102,6 +105,6 @@ final class Keys {
   }
 
   private String render(String key) {
-    return config.root().get(key).render();
+    return config.root().get(key).render(ConfigRenderOptions.concise());
   }
 }

@@ -11,8 +11,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -56,6 +56,7 @@ public final class Parity {
   private static final String AFTER = "after/";
   private static final long SEED = 0; // every weight is loaded
 
+  private final String name;
   private final Config conf;
   private final String engine;
   private final Consumer<String> out;
@@ -65,28 +66,25 @@ public final class Parity {
   private int passed;
   private int failed;
 
-  private Parity(Path fixture, String engine, Consumer<String> out) {
-    Path file = fixture.resolve("fixture.conf");
-    if (!Files.isRegularFile(file)) {
-      throw new IllegalArgumentException(
-          String.format("Cannot verify %s: it has no fixture.conf", fixture));
-    }
-    this.conf = ConfigFactory.parseFile(file.toFile()).resolve();
+  private Parity(Path fixture, String engine, Consumer<String> out) throws IOException {
+    this.conf = ConfigFactory.parseFile(existing(fixture, "fixture.conf").toFile()).resolve();
+    requireKnown(conf, "model", "mode", "tolerance", "zero-gradients", "zero-atol", "optimizer");
+    this.name = String.valueOf(fixture.toAbsolutePath().normalize().getFileName());
     this.engine = engine;
     this.out = out;
-    this.weights = read(fixture.resolve("weights.safetensors"));
-    this.io = read(fixture.resolve("io.safetensors"));
+    this.weights = read(fixture, "weights.safetensors");
+    this.io = read(fixture, "io.safetensors");
     this.tolerance = conf.getDouble("tolerance");
   }
 
   /**
-   * Runs one fixture and reports every tensor on a line: name, shape, error, verdict.
+   * Runs one fixture and reports every tensor on a line: fixture, name, shape, error, verdict.
    *
    * @param fixture the folder
    * @param engine the engine's name
-   * @throws IllegalArgumentException if the fixture is incomplete, its model is unknown, or its
-   *     weights are not exactly the model's
-   * @throws UncheckedIOException if a file cannot be read
+   * @throws IllegalArgumentException if the fixture is incomplete or holds an unknown key, its
+   *     model is unknown, or its weights are not exactly the model's
+   * @throws UncheckedIOException if a file cannot be read or is malformed
    */
   public static Result verify(Path fixture, String engine, Consumer<String> out) {
     try {
@@ -101,18 +99,43 @@ public final class Parity {
                 String.format("Invalid mode: %s (must be eval, train or curve)", mode));
       }
       return new Result(parity.passed, parity.failed);
-    } catch (ConfigException e) {
-      throw new IllegalArgumentException(
-          String.format("Cannot verify %s: %s", fixture, e.getMessage()), e);
+    } catch (ConfigException | IllegalArgumentException e) {
+      throw new IllegalArgumentException(sentence(fixture, e), e);
+    } catch (IOException e) {
+      throw new UncheckedIOException(sentence(fixture, e), e);
     }
   }
 
-  private static Map<String, HostTensor> read(Path file) {
-    try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
+  private static String sentence(Path fixture, Exception e) {
+    String why =
+        String.valueOf(e.getMessage())
+            .replaceFirst("^Cannot ", "cannot ")
+            .replaceFirst("^Invalid ", "invalid ");
+    return String.format("Cannot verify %s: %s", fixture, why);
+  }
+
+  private static Path existing(Path fixture, String file) {
+    if (!Files.isRegularFile(fixture.resolve(file))) {
+      throw new IllegalArgumentException(file + ": there is no such file");
+    }
+    return fixture.resolve(file);
+  }
+
+  private static Map<String, HostTensor> read(Path fixture, String file) throws IOException {
+    try (InputStream in = new BufferedInputStream(Files.newInputStream(existing(fixture, file)))) {
       return Safetensors.read(in).tensors();
     } catch (IOException e) {
-      String why = e.getMessage().replace("Cannot read safetensors: ", "");
-      throw new UncheckedIOException("Cannot read " + file + ": " + why, e);
+      String why = String.valueOf(e.getMessage()).replace("Cannot read safetensors: ", "");
+      throw new IOException(file + ": " + why, e);
+    }
+  }
+
+  private static void requireKnown(Config config, String... allowed) {
+    for (String key : config.root().keySet()) {
+      if (!List.of(allowed).contains(key)) {
+        throw new IllegalArgumentException(
+            String.format("Invalid key: %s (must be one of %s)", key, String.join(", ", allowed)));
+      }
     }
   }
 
@@ -121,26 +144,30 @@ public final class Parity {
     Graph g = new Graph(mode, SEED);
     List<String> inputNames = family("input");
     List<Tensor> inputs = new ArrayList<>();
-    for (String name : inputNames) {
-      inputs.add(g.input(name, stored(name).shape()));
+    for (String input : inputNames) {
+      inputs.add(g.input(input, stored(input).shape()));
     }
+    if (inputs.isEmpty()) {
+      throw new IllegalArgumentException("io.safetensors: there is no input");
+    }
+    inputs.forEach(g::requestGradient);
     List<Tensor> outputs = Models.of(conf.getConfig("model")).apply(g, inputs);
     List<String> outputNames = family("output");
     if (outputNames.size() != outputs.size()) {
       throw new IllegalArgumentException(
           String.format(
-              "Cannot compare outputs: the model has %d, the fixture %d",
-              outputs.size(), outputNames.size()));
+              "io.safetensors: it has %d outputs, the model %d",
+              outputNames.size(), outputs.size()));
     }
     Map<String, HostTensor> values = new LinkedHashMap<>();
-    inputNames.forEach(name -> values.put(name, stored(name)));
+    inputNames.forEach(input -> values.put(input, stored(input)));
     Tensor loss = null;
     for (int i = 0; i < outputs.size(); i++) {
       g.output(outputNames.get(i), outputs.get(i));
       if (training) {
-        String name = outputNames.get(i).replace("output", "loss_weights");
-        Tensor weighting = g.input(name, stored(name).shape());
-        values.put(name, stored(name));
+        String factors = outputNames.get(i).replace("output", "loss_weights");
+        Tensor weighting = g.input(factors, stored(factors).shape());
+        values.put(factors, stored(factors));
         Tensor part = Losses.weightedSum(g, outputs.get(i), weighting);
         loss = loss == null ? part : g.add(loss, part);
       }
@@ -149,18 +176,18 @@ public final class Parity {
       g.loss(loss);
     }
 
-    try (Engine run = Engines.open(engine, g, training ? plainSgd() : null)) {
+    try (Engine run = Engines.open(engine, g, training ? OptimizerConfig.plainSgd() : null)) {
       run.load(weights);
       Map<String, HostTensor> results =
           training ? run.forwardBackward(values) : run.forward(values);
-      outputNames.forEach(name -> compare(name, results.get(name), stored(name)));
+      outputNames.forEach(output -> compare(output, results.get(output), stored(output)));
       if (training) {
         compareGradients(g, run, inputNames);
       }
       Map<String, HostTensor> state = run.state();
-      for (String name : io.keySet()) {
-        if (name.startsWith(AFTER)) {
-          compare(name, state.get(name.substring(AFTER.length())), stored(name));
+      for (String after : io.keySet()) {
+        if (after.startsWith(AFTER)) {
+          compare(after, state.get(after.substring(AFTER.length())), stored(after));
         }
       }
     }
@@ -169,23 +196,29 @@ public final class Parity {
   private void compareGradients(Graph g, Engine run, List<String> inputNames) {
     Set<String> zeros =
         conf.hasPath("zero-gradients")
-            ? new HashSet<>(conf.getStringList("zero-gradients"))
+            ? new LinkedHashSet<>(conf.getStringList("zero-gradients"))
             : Set.of();
     List<String> names = new ArrayList<>(inputNames);
     g.variables().stream()
         .filter(v -> v.role() == Variable.Role.PARAMETER)
         .forEach(v -> names.add(v.name()));
-    for (String name : names) {
-      HostTensor gradient = run.gradient(name);
-      if (zeros.contains(name)) {
-        compareToZero(GRADIENT + name, gradient, conf.getDouble("zero-atol"));
-      } else {
-        compare(GRADIENT + name, gradient, stored(GRADIENT + name));
+    for (String zero : zeros) {
+      if (!names.contains(zero)) {
+        throw new IllegalArgumentException(
+            String.format("Invalid zero-gradients: %s (the model has no such parameter)", zero));
       }
     }
-    for (String name : io.keySet()) {
-      if (name.startsWith(GRADIENT) && !names.contains(name.substring(GRADIENT.length()))) {
-        compare(name, null, stored(name));
+    for (String tensor : names) {
+      HostTensor gradient = run.gradient(tensor);
+      if (zeros.contains(tensor)) {
+        compareToZero(GRADIENT + tensor, gradient, conf.getDouble("zero-atol"));
+      } else {
+        compare(GRADIENT + tensor, gradient, stored(GRADIENT + tensor));
+      }
+    }
+    for (String extra : io.keySet()) {
+      if (extra.startsWith(GRADIENT) && !names.contains(extra.substring(GRADIENT.length()))) {
+        compare(extra, null, stored(extra));
       }
     }
   }
@@ -194,6 +227,7 @@ public final class Parity {
     HostTensor inputs = stored("batches/input");
     HostTensor targets = stored("batches/target");
     HostTensor losses = stored("losses");
+    requireSteps(inputs, targets, losses);
     long[] shape = Arrays.copyOfRange(inputs.shape(), 1, inputs.shape().length);
     int steps = losses.floats().length;
     int batch = (int) shape[0];
@@ -220,38 +254,47 @@ public final class Parity {
     compare("losses", HostTensor.of(computed, steps), losses);
   }
 
-  private static OptimizerConfig plainSgd() {
-    return new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0, 0, 0, 0, true);
+  private static void requireSteps(HostTensor inputs, HostTensor targets, HostTensor losses) {
+    long[] sizes = inputs.shape();
+    if (!inputs.isFloat()
+        || targets.isFloat()
+        || !losses.isFloat()
+        || sizes.length < 2
+        || sizes[0] < 1
+        || !Arrays.equals(targets.shape(), new long[] {sizes[0], sizes[1]})
+        || !Arrays.equals(losses.shape(), new long[] {sizes[0]})) {
+      throw new IllegalArgumentException(
+          String.format(
+              "io.safetensors: batches/input must be float32 (S, B, ...), batches/target int64"
+                  + " (S, B), losses float32 (S), S >= 1; found %s, %s, %s",
+              inputs, targets, losses));
+    }
   }
 
   private static OptimizerConfig optimizerOf(Config optimizer) {
-    String name = optimizer.getString("name");
+    String kind = optimizer.getString("name");
     double decay = optimizer.getDouble("weight-decay");
-    return switch (name) {
-      case "sgd" ->
-          new OptimizerConfig(
-              OptimizerConfig.Name.SGD,
-              optimizer.getDouble("momentum"),
-              optimizer.getBoolean("nesterov"),
-              0,
-              0,
-              0,
-              decay,
-              true);
-      case "adamw" ->
-          new OptimizerConfig(
-              OptimizerConfig.Name.ADAMW,
-              0,
-              false,
-              optimizer.getDoubleList("betas").get(0),
-              optimizer.getDoubleList("betas").get(1),
-              optimizer.getDouble("eps"),
-              decay,
-              true);
-      default ->
+    switch (kind) {
+      case "sgd":
+        requireKnown(optimizer, "name", "lr", "momentum", "nesterov", "weight-decay");
+        double momentum = optimizer.getDouble("momentum");
+        boolean nesterov = optimizer.getBoolean("nesterov");
+        return new OptimizerConfig(
+            OptimizerConfig.Name.SGD, momentum, nesterov, 0, 0, 0, decay, true);
+      case "adamw":
+        requireKnown(optimizer, "name", "lr", "betas", "eps", "weight-decay");
+        List<Double> betas = optimizer.getDoubleList("betas");
+        if (betas.size() != 2) {
           throw new IllegalArgumentException(
-              String.format("Invalid optimizer: %s (must be sgd or adamw)", name));
-    };
+              String.format("Invalid betas: %s (must be two numbers)", betas));
+        }
+        double epsilon = optimizer.getDouble("eps");
+        return new OptimizerConfig(
+            OptimizerConfig.Name.ADAMW, 0, false, betas.get(0), betas.get(1), epsilon, decay, true);
+      default:
+        throw new IllegalArgumentException(
+            String.format("Invalid optimizer: %s (must be sgd or adamw)", kind));
+    }
   }
 
   /** {@code base} alone, or {@code base.0}, {@code base.1}, ... as far as they go. */
@@ -266,24 +309,23 @@ public final class Parity {
     return names;
   }
 
-  private HostTensor stored(String name) {
-    HostTensor tensor = io.get(name);
-    if (tensor == null) {
-      throw new IllegalArgumentException("Cannot compare: io.safetensors lacks " + name);
+  private HostTensor stored(String tensor) {
+    if (!io.containsKey(tensor)) {
+      throw new IllegalArgumentException("io.safetensors: there is no " + tensor);
     }
-    return tensor;
+    return io.get(tensor);
   }
 
-  private void compare(String name, HostTensor computed, HostTensor stored) {
+  private void compare(String what, HostTensor computed, HostTensor stored) {
     if (computed == null
         || computed.isFloat() != stored.isFloat()
         || !Arrays.equals(computed.shape(), stored.shape())) {
-      report(name, stored, "computed " + (computed == null ? "nothing" : computed), false);
+      report(what, stored, "computed " + (computed == null ? "nothing" : computed), false);
       return;
     }
     if (!stored.isFloat()) {
       boolean equal = Arrays.equals(computed.longs(), stored.longs());
-      report(name, stored, equal ? "equal" : "differs", equal);
+      report(what, stored, equal ? "equal" : "differs", equal);
       return;
     }
     double difference = 0;
@@ -295,19 +337,19 @@ public final class Parity {
       norm += b * b;
     }
     double error = difference == 0 ? 0 : Math.sqrt(difference) / Math.sqrt(norm);
-    report(name, stored, String.format(Locale.ROOT, "error %.2e", error), error <= tolerance);
+    report(what, stored, String.format(Locale.ROOT, "error %.2e", error), error <= tolerance);
   }
 
-  private void compareToZero(String name, HostTensor computed, double limit) {
+  private void compareToZero(String what, HostTensor computed, double limit) {
     double squares = 0;
     for (float value : computed.floats()) {
       squares += (double) value * value;
     }
     double size = Math.sqrt(squares / computed.floats().length);
-    report(name, computed, String.format(Locale.ROOT, "zero, found %.2e", size), size <= limit);
+    report(what, computed, String.format(Locale.ROOT, "zero, found %.2e", size), size <= limit);
   }
 
-  private void report(String name, HostTensor tensor, String finding, boolean pass) {
+  private void report(String what, HostTensor tensor, String finding, boolean pass) {
     if (pass) {
       passed++;
     } else {
@@ -315,6 +357,7 @@ public final class Parity {
     }
     out.accept(
         String.format(
-            "%s %s %s %s", name, Arrays.toString(tensor.shape()), finding, pass ? "pass" : "FAIL"));
+            "%s %s %s %s %s",
+            name, what, Arrays.toString(tensor.shape()), finding, pass ? "pass" : "FAIL"));
   }
 }

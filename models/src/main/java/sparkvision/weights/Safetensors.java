@@ -21,6 +21,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * The safetensors file format: named tensors, and a map of texts about them.
@@ -37,10 +38,11 @@ public final class Safetensors {
   private static final String METADATA = "__metadata__";
   private static final long LONGEST_HEADER = 100_000_000;
   private static final int CHUNK = 1 << 16;
+  private static final int FIRST_LENGTH = 1 << 20;
 
   private Safetensors() {}
 
-  /** A file's tensors in the order of their data, and its metadata. */
+  /** A file's tensors in the order of their data, and its metadata in that of the keys. */
   public record Contents(Map<String, HostTensor> tensors, Map<String, String> metadata) {}
 
   private record Entry(String name, String dtype, List<Long> shape, long begin, long end) {}
@@ -97,12 +99,12 @@ public final class Safetensors {
           new String(header, StandardCharsets.UTF_8),
           ConfigParseOptions.defaults().setSyntax(ConfigSyntax.JSON));
     } catch (ConfigException e) {
-      throw malformed("the header is not a JSON object");
+      throw malformed("the header is not a JSON object of distinct names");
     }
   }
 
   private static Map<String, String> metadata(ConfigValue value) throws IOException {
-    Map<String, String> metadata = new LinkedHashMap<>();
+    Map<String, String> metadata = new TreeMap<>();
     if (!(value.unwrapped() instanceof Map<?, ?> members)) {
       throw malformed("%s is not an object".formatted(METADATA));
     }
@@ -118,15 +120,29 @@ public final class Safetensors {
   private static Entry entry(Config header, String name) throws IOException {
     try {
       Config entry = header.getConfig(ConfigUtil.joinPath(name));
-      List<Long> shape = entry.getLongList("shape");
-      List<Long> offsets = entry.getLongList("data_offsets");
-      if (offsets.size() == 2 && shape.stream().allMatch(size -> size >= 0)) {
+      List<Long> shape = sizes(entry, "shape");
+      List<Long> offsets = sizes(entry, "data_offsets");
+      if (offsets.size() == 2) {
         return new Entry(name, entry.getString("dtype"), shape, offsets.get(0), offsets.get(1));
       }
     } catch (ConfigException e) {
       // The sentence below covers it.
     }
     throw malformed("tensor %s lacks a sound dtype, shape or data_offsets".formatted(name));
+  }
+
+  /** Whole numbers >= 0. */
+  private static List<Long> sizes(Config entry, String key) {
+    List<Long> sizes = new ArrayList<>();
+    for (Object value : entry.getList(key).unwrapped()) {
+      if (!(value instanceof Number number)
+          || number.doubleValue() != number.longValue()
+          || number.longValue() < 0) {
+        throw new ConfigException.BadValue(key, "not a list of whole numbers");
+      }
+      sizes.add(number.longValue());
+    }
+    return sizes;
   }
 
   private static HostTensor tensor(DataInputStream data, Entry entry) throws IOException {
@@ -149,13 +165,19 @@ public final class Safetensors {
     }
     int count = (int) elements;
     boolean integers = entry.dtype().startsWith("I");
-    float[] floats = new float[integers ? 0 : count];
-    long[] longs = new long[integers ? count : 0];
+    int length = Math.min(count, FIRST_LENGTH); // grows while data arrives: the header may lie
+    float[] floats = new float[integers ? 0 : length];
+    long[] longs = new long[integers ? length : 0];
     byte[] chunk = new byte[(int) Math.min(CHUNK, elements * width)];
     ByteBuffer buffer = ByteBuffer.wrap(chunk).order(ByteOrder.LITTLE_ENDIAN);
     for (int i = 0; i < count; ) {
       int bytes = (int) Math.min(chunk.length, (long) (count - i) * width);
       fill(data, chunk, bytes, "tensor " + entry.name());
+      if (i + bytes / width > length) {
+        length = (int) Math.min(count, 2L * length);
+        floats = integers ? floats : Arrays.copyOf(floats, length);
+        longs = integers ? Arrays.copyOf(longs, length) : longs;
+      }
       for (int at = 0; at < bytes; at += width, i++) {
         switch (entry.dtype()) {
           case "F32" -> floats[i] = buffer.getFloat(at);
@@ -215,8 +237,9 @@ public final class Safetensors {
   }
 
   /**
-   * Writes a whole file, the same bytes for the same contents; does not close {@code out}. Float
-   * tensors become F32, the others I64.
+   * Writes a whole file: the tensors in the order of their map, the metadata in that of its keys,
+   * so that the same tensors in the same order with the same metadata give the same bytes. Float
+   * tensors become F32, the others I64. Does not close {@code out}.
    */
   public static void write(
       OutputStream out, Map<String, HostTensor> tensors, Map<String, String> metadata)
@@ -247,7 +270,7 @@ public final class Safetensors {
     List<String> members = new ArrayList<>();
     if (!metadata.isEmpty()) {
       List<String> texts = new ArrayList<>();
-      metadata.forEach((key, text) -> texts.add(quoted(key) + ":" + quoted(text)));
+      new TreeMap<>(metadata).forEach((key, text) -> texts.add(quoted(key) + ":" + quoted(text)));
       members.add(quoted(METADATA) + ":{" + String.join(",", texts) + "}");
     }
     long position = 0;

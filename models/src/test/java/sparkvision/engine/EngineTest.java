@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import sparkvision.Draw;
+import sparkvision.graph.BatchNorm;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
@@ -140,6 +141,61 @@ class EngineTest {
   }
 
   @Test
+  void dropoutOfAnotherStreamDropsOtherElementsOfTheSameModel() {
+    Graph first = classifier(Graph.Mode.TRAINING, 1);
+    Graph same = classifier(Graph.Mode.TRAINING, 1).withNoise(0);
+    Graph other = classifier(Graph.Mode.TRAINING, 1).withNoise(1);
+    try (Engine one = Engines.open("nd4j", first, SGD);
+        Engine twin = Engines.open("nd4j", same, SGD);
+        Engine stranger = Engines.open("nd4j", other, SGD)) {
+      assertThat(bits(stranger.state())).isEqualTo(bits(one.state()));
+      float[] logits = one.forward(BATCH).get("logits").floats();
+      assertThat(twin.forward(BATCH).get("logits").floats()).containsExactly(logits);
+      assertThat(stranger.forward(BATCH).get("logits").floats()).isNotEqualTo(logits);
+    }
+  }
+
+  @Test
+  void twoDropoutsOfOneGraphDropDifferentElements() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor x = g.input("x", 10, 10);
+    g.output("a", g.dropout(x, 0.5));
+    g.output("b", g.dropout(x, 0.5));
+    try (Engine engine = Engines.open("nd4j", g, SGD)) {
+      Map<String, HostTensor> outputs = engine.forward(Map.of("x", Draw.normal(1, 10, 10)));
+      assertThat(outputs.get("a").floats()).isNotEqualTo(outputs.get("b").floats());
+    }
+  }
+
+  @Test
+  void countsTheBatchesOfANormOncePerApplication() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor x = g.input("x", 4, 3);
+    g.batchNorm("unused", 3);
+    BatchNorm shared = g.batchNorm("shared", 3);
+    g.output("y", g.batchNorm("once", 3).apply(shared.apply(g.relu(shared.apply(x)))));
+    try (Engine engine = Engines.open("nd4j", g, SGD)) {
+      engine.forward(Map.of("x", Draw.normal(1, 4, 3)));
+      Map<String, HostTensor> state = engine.state();
+      assertThat(state.get("unused.num_batches_tracked").longs()).containsExactly(0);
+      assertThat(state.get("shared.num_batches_tracked").longs()).containsExactly(2);
+      assertThat(state.get("once.num_batches_tracked").longs()).containsExactly(1);
+    }
+  }
+
+  @Test
+  void refusesMoreParametersThanOneArrayHolds() {
+    Graph g = new Graph(Graph.Mode.INFERENCE, 1);
+    g.linear("a", 1 << 15, 1 << 15);
+    g.linear("b", 1 << 15, 1 << 15);
+    assertThatThrownBy(() -> Engines.open("nd4j", g, null))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot open engine: parameters and running statistics are 2147549184 numbers, must be"
+                + " <= 2147483639");
+  }
+
+  @Test
   void forwardOfATrainingGraphMovesRunningStatistics() {
     try (Engine engine = trainer(1, SGD)) {
       Map<String, HostTensor> before = engine.state();
@@ -247,7 +303,9 @@ class EngineTest {
       engine.forwardBackward(BATCH);
       assertThatThrownBy(() -> engine.gradient("norm.running_mean"))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessage("Invalid name: norm.running_mean (must be a parameter or a float input)");
+          .hasMessage(
+              "Invalid name: norm.running_mean (must be a parameter, or an input whose gradient was"
+                  + " requested)");
     }
   }
 

@@ -1,20 +1,19 @@
 package sparkvision.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.EnumSet;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
-import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import sparkvision.Draw;
-import sparkvision.graph.Conv;
+import sparkvision.Networks;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Node;
@@ -29,75 +28,8 @@ class GradientTest {
   private static final double STEP = 1e-6;
   private static final int PROBES = 25; // elements tried per variable
 
-  /** Small networks by name; each {@link #x} is a parameter, so that its gradient is tried too. */
-  private static final Map<String, Function<Graph, Tensor>> NETWORKS = new LinkedHashMap<>();
-
-  static {
-    NETWORKS.put(
-        "conv 2d", g -> g.conv("c", 3, 4, 3, 2).stride(2).padding(1).apply(x(g, 2, 3, 7, 5)));
-    NETWORKS.put(
-        "conv 2d with bias", g -> g.conv("c", 2, 3, 1, 1).withBias().apply(x(g, 2, 2, 3, 5)));
-    NETWORKS.put(
-        "conv 3d", g -> g.conv("c", 2, 3, 3, 2, 3).stride(2).padding(1).apply(x(g, 2, 2, 5, 4, 7)));
-    NETWORKS.put(
-        "conv 3d with bias", g -> g.conv("c", 2, 3, 1, 1, 1).withBias().apply(x(g, 2, 2, 3, 2, 3)));
-    NETWORKS.put(
-        "conv applied twice",
-        g -> {
-          Conv conv = g.conv("c", 2, 2, 3, 3).padding(1);
-          return conv.apply(g.relu(conv.apply(x(g, 2, 2, 4, 3))));
-        });
-    NETWORKS.put("batch norm 2d", g -> g.batchNorm("n", 3).apply(x(g, 4, 3, 3, 5)));
-    NETWORKS.put("batch norm 3d", g -> g.batchNorm("n", 3).apply(x(g, 2, 3, 3, 2, 5)));
-    NETWORKS.put("batch norm of single pixels", g -> g.batchNorm("n", 3).apply(x(g, 5, 3, 1, 1)));
-    NETWORKS.put("relu", g -> g.relu(x(g, 2, 3, 4, 5)));
-    NETWORKS.put("max pool 2d", g -> g.maxPool(x(g, 2, 3, 7, 6), 3, 2, 1));
-    NETWORKS.put("max pool 3d", g -> g.maxPool(x(g, 2, 2, 5, 7, 4), 3, 2, 1));
-    NETWORKS.put("average pool 2d", g -> g.averagePool(x(g, 2, 3, 7, 6), 2, 2));
-    NETWORKS.put("average pool 3d", g -> g.averagePool(x(g, 2, 2, 5, 7, 4), 2, 2));
-    NETWORKS.put("global average pool 2d", g -> g.globalAveragePool(x(g, 2, 3, 4, 5)));
-    NETWORKS.put("global average pool 3d", g -> g.globalAveragePool(x(g, 2, 3, 2, 4, 3)));
-    NETWORKS.put("linear", g -> g.linear("l", 5, 3).apply(x(g, 4, 5)));
-    NETWORKS.put(
-        "concat",
-        g -> {
-          Tensor x = x(g, 2, 3, 4, 3);
-          return g.concat(x, g.relu(x), g.conv("c", 3, 2, 1, 1).apply(x));
-        });
-    NETWORKS.put("concat of one tensor twice", g -> twice(g, x(g, 2, 2, 3, 3, 2)));
-    NETWORKS.put(
-        "add",
-        g -> {
-          Tensor x = x(g, 2, 3, 4, 5);
-          return g.add(g.add(x, x), g.relu(x));
-        });
-    NETWORKS.put(
-        "multiply",
-        g -> {
-          Tensor x = x(g, 2, 3, 4, 5);
-          return g.multiply(x, g.multiply(x, g.relu(x)));
-        });
-    NETWORKS.put("sum", g -> g.sum(x(g, 2, 3, 4)));
-    NETWORKS.put("dropout", g -> g.dropout(x(g, 2, 3, 4, 5), 0.4));
-    NETWORKS.put("dropout of single pixels", g -> g.dropoutChannels(x(g, 3, 6, 1, 1, 1), 0.4));
-    NETWORKS.put("dropout of channels", g -> g.dropoutChannels(x(g, 2, 6, 2, 3, 2), 0.4));
-    NETWORKS.put(
-        "cross-entropy", g -> Losses.crossEntropy(g, x(g, 6, 5), g.indices("labels", 6), 0.0));
-    NETWORKS.put(
-        "smoothed cross-entropy",
-        g -> Losses.crossEntropy(g, x(g, 6, 5), g.indices("labels", 6), 0.1));
-  }
-
-  private static Tensor x(Graph g, long... shape) {
-    return g.parameter("x", Draw.normal(), shape);
-  }
-
-  private static Tensor twice(Graph g, Tensor x) {
-    return g.concat(x, x);
-  }
-
   static Set<String> networks() {
-    return NETWORKS.keySet();
+    return Networks.ALL.keySet();
   }
 
   @ParameterizedTest
@@ -170,7 +102,9 @@ class GradientTest {
     HostTensor values = Draw.normal(3, 2, 3, 4, 5);
     Graph g = new Graph(Graph.Mode.TRAINING, SEED);
     Tensor weights = g.input("weights", 2, 3, 4, 5);
-    g.loss(Losses.weightedSum(g, g.relu(g.input("x", 2, 3, 4, 5)), weights));
+    Tensor x = g.input("x", 2, 3, 4, 5);
+    g.requestGradient(x);
+    g.loss(Losses.weightedSum(g, g.relu(x), weights));
     HostTensor factors = Draw.normal(4, 2, 3, 4, 5);
     try (Engine engine = open(g)) {
       engine.forwardBackward(Map.of("x", values, "weights", factors));
@@ -182,11 +116,62 @@ class GradientTest {
   }
 
   @Test
+  void ofAnInputOutlivesALaterForward() {
+    Graph g = new Graph(Graph.Mode.TRAINING, SEED);
+    Tensor x = g.input("x", 2, 3, 6, 6);
+    g.requestGradient(x);
+    Tensor y = g.relu(g.batchNorm("n", 4).apply(g.conv("c", 3, 4, 3, 3).apply(x)));
+    g.loss(Losses.weightedSum(g, y, g.parameter("weighting", Draw.normal(), y.shape())));
+    try (Engine engine = open(g)) {
+      engine.forwardBackward(Map.of("x", Draw.normal(3, 2, 3, 6, 6)));
+      float[] gradient = engine.gradient("x").floats();
+      engine.forward(Map.of("x", Draw.normal(4, 2, 3, 6, 6)));
+      assertThat(engine.gradient("x").floats()).containsExactly(gradient);
+    }
+  }
+
+  /** What an input feeds is differentiated for its weights, and for the input only on request. */
+  @Test
+  void ofWeightsIsTheSameWithAndWithoutThatOfTheInput() {
+    Map<String, HostTensor> inputs = Map.of("x", Draw.normal(3, 2, 3, 6, 6));
+    Graph[] graphs = new Graph[2];
+    for (int i = 0; i < 2; i++) {
+      Graph g = new Graph(Graph.Mode.TRAINING, SEED);
+      Tensor x = g.input("x", 2, 3, 6, 6);
+      Tensor y = g.conv("c", 3, 4, 3, 3).padding(1).apply(g.batchNorm("n", 3).apply(x));
+      y = g.globalAveragePool(g.concat(x, g.multiply(y, g.conv("d", 3, 4, 1, 1).apply(x))));
+      y =
+          g.multiply(
+              g.linear("l", 7, 4).apply(y), g.linear("m", 3, 4).apply(g.globalAveragePool(x)));
+      g.loss(Losses.weightedSum(g, y, g.parameter("weighting", Draw.normal(), y.shape())));
+      graphs[i] = g;
+    }
+    graphs[0].requestGradient(graphs[0].inputs().get("x"));
+    try (Engine requested = open(graphs[0]);
+        Engine plain = open(graphs[1])) {
+      requested.forwardBackward(inputs);
+      plain.forwardBackward(inputs);
+      assertThat(requested.gradient("x").floats()).doesNotContain(0);
+      for (Variable variable : graphs[0].variables()) {
+        if (variable.role() == Variable.Role.PARAMETER) {
+          assertThat(plain.gradient(variable.name()).floats())
+              .as(variable.name())
+              .containsExactly(requested.gradient(variable.name()).floats());
+        }
+      }
+      assertThatThrownBy(() -> plain.gradient("x"))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "Invalid name: x (must be a parameter, or an input whose gradient was requested)");
+    }
+  }
+
+  @Test
   void isZeroForWhatTheLossDoesNotUse() {
     Graph g = new Graph(Graph.Mode.TRAINING, SEED);
     g.linear("unused", 2, 3);
-    g.input("ignored", 2);
-    g.loss(g.sum(x(g, 2, 2)));
+    g.requestGradient(g.input("ignored", 2));
+    g.loss(g.sum(Networks.x(g, 2, 2)));
     try (Engine engine = open(g)) {
       engine.forwardBackward(Map.of("ignored", HostTensor.of(new float[2], 2)));
       assertThat(engine.gradient("unused.weight").floats()).containsOnly(0);
@@ -198,7 +183,7 @@ class GradientTest {
   /** The loss is a random weighting of the network's output, unless that is a scalar. */
   private static Graph graph(String network, Graph.Precision precision) {
     Graph g = new Graph(Graph.Mode.TRAINING, SEED, precision);
-    Tensor y = NETWORKS.get(network).apply(g);
+    Tensor y = Networks.ALL.get(network).apply(g);
     g.output("y", y);
     if (y.rank() == 0) {
       g.loss(y);
@@ -209,8 +194,7 @@ class GradientTest {
   }
 
   private static Nd4jEngine open(Graph g) {
-    return new Nd4jEngine(
-        g, new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0, 0, 0, 0, true));
+    return new Nd4jEngine(g, OptimizerConfig.plainSgd());
   }
 
   private static Map<String, HostTensor> inputs(Graph g) {

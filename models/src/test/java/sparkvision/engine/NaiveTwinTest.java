@@ -34,7 +34,6 @@ class NaiveTwinTest {
     HostTensor[] weights = new HostTensor[2];
     HostTensor y =
         run(
-            Graph.Mode.INFERENCE,
             x,
             g -> g.conv("c", shape[1], 5, kernel).withBias().stride(2).padding(1).apply(x(g)),
             state -> {
@@ -84,7 +83,7 @@ class NaiveTwinTest {
     for (int i = 0; i < x.floats().length; i++) {
       x.floats()[i] -= 10; // all negative: padding with zeros would show
     }
-    HostTensor y = run(Graph.Mode.INFERENCE, x, g -> g.maxPool(x(g), 3, 2, 1), state -> state);
+    HostTensor y = run(x, g -> g.maxPool(x(g), 3, 2, 1), state -> state);
     assertThat(y.floats())
         .containsExactly(pooled(dims, shape, x, y, 3, 1, Float.NEGATIVE_INFINITY));
   }
@@ -94,7 +93,7 @@ class NaiveTwinTest {
   void averagePoolMatchesNaiveLoops(int dims) {
     long[] shape = shape(dims);
     HostTensor x = Draw.normal(SEED, flat(dims, shape));
-    HostTensor y = run(Graph.Mode.INFERENCE, x, g -> g.averagePool(x(g), 2, 2), state -> state);
+    HostTensor y = run(x, g -> g.averagePool(x(g), 2, 2), state -> state);
     assertThat(y.floats())
         .containsExactly(pooled(dims, shape, x, y, 2, 0, Float.NaN), within(1e-6f));
   }
@@ -199,32 +198,36 @@ class NaiveTwinTest {
     long[] shape = shape(dims);
     int channels = (int) shape[1];
     HostTensor x = Draw.normal(SEED, flat(dims, shape));
-    float[] variance = new float[channels];
-    Arrays.fill(variance, 4);
+    float[] variance = Arrays.copyOf(new float[] {4, 0.5f, 2, 9}, channels);
+    HostTensor gamma = Draw.normal(SEED + 1, channels);
+    HostTensor beta = Draw.normal(SEED + 2, channels);
     HostTensor mean = Draw.normal(SEED + 3, channels);
     HostTensor y =
         run(
-            Graph.Mode.INFERENCE,
             x,
             g -> g.batchNorm("n", channels).apply(x(g)),
             state -> {
+              state.put("n.weight", gamma);
+              state.put("n.bias", beta);
               state.put("n.running_mean", mean);
               state.put("n.running_var", HostTensor.of(variance, channels));
               return state;
             });
     int s = (int) (shape[2] * shape[3] * shape[4]);
     for (int i = 0; i < y.floats().length; i++) {
-      double expected = (x.floats()[i] - mean.floats()[i / s % channels]) / Math.sqrt(4 + 1e-5);
-      assertThat(y.floats()[i]).isCloseTo((float) expected, within(1e-6f));
+      int c = i / s % channels;
+      double normalised = (x.floats()[i] - mean.floats()[c]) / Math.sqrt(variance[c] + 1e-5);
+      double expected = normalised * gamma.floats()[c] + beta.floats()[c];
+      assertThat(y.floats()[i]).isCloseTo((float) expected, within(2e-6f));
     }
   }
 
+  /** The output of an inference graph. */
   private static HostTensor run(
-      Graph.Mode mode,
       HostTensor x,
       Function<Graph, Tensor> network,
       UnaryOperator<Map<String, HostTensor>> weights) {
-    Graph g = new Graph(mode, SEED);
+    Graph g = new Graph(Graph.Mode.INFERENCE, SEED);
     g.input("x", x.shape());
     g.output("y", network.apply(g));
     try (Engine engine = Engines.open("nd4j", g, null)) {
@@ -238,8 +241,7 @@ class NaiveTwinTest {
   }
 
   private static Engine open(Graph g) {
-    return Engines.open(
-        "nd4j", g, new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0, 0, 0, 0, true));
+    return Engines.open("nd4j", g, OptimizerConfig.plainSgd());
   }
 
   private static long[] flat(int dims, long... shape) {

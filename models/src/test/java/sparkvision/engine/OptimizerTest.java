@@ -101,6 +101,18 @@ class OptimizerTest {
         adam(Name.ADAMW, 0.1), first, 0.99 * first - 0.1 * mean / (Math.sqrt(square) + 1e-3));
   }
 
+  /** In float, 1 - 0.9999 would be off by 1.7e-4 of itself. */
+  @Test
+  void adamKeepsTheDigitsOfASlowDecay() {
+    OptimizerConfig slow = new OptimizerConfig(Name.ADAM, 0, false, 0.9999, 0.9999, 1e-8, 0, true);
+    Optimizer optimizer = new Optimizer(slow, List.of(WEIGHT));
+    optimizer.beginStep();
+    optimizer.update(WEIGHT, new float[] {1}, new float[] {0.5f}, 0.1);
+    assertThat(optimizer.state().get("exp-avg/w").floats()[0]).isCloseTo(5e-5f, within(1e-11f));
+    assertThat(optimizer.state().get("exp-avg-sq/w").floats()[0])
+        .isCloseTo(2.5e-5f, within(5e-12f));
+  }
+
   @Test
   void sparesNormsAndBiasesWhenAsked() {
     OptimizerConfig sparing = new OptimizerConfig(Name.SGD, 0, false, 0, 0, 0, 0.1, false);

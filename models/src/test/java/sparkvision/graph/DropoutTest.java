@@ -38,6 +38,22 @@ class DropoutTest {
   }
 
   @Test
+  void everyDropoutOfAGraphHasAPlaceOfItsOwn() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor x = g.input("x", 2, 3);
+    g.dropout(g.dropoutChannels(g.dropout(x, 0.1), 0.2), 0.1);
+    assertThat(g.nodes()).extracting(node -> node.number("index")).containsExactly(0.0, 1.0, 2.0);
+  }
+
+  @Test
+  void noiseSeedsFollowFromSeedAndStream() {
+    long seed = new Graph(Graph.Mode.TRAINING, 1).noiseSeed();
+    assertThat(new Graph(Graph.Mode.TRAINING, 1).withNoise(0).noiseSeed()).isEqualTo(seed);
+    assertThat(new Graph(Graph.Mode.TRAINING, 1).withNoise(1).noiseSeed()).isNotEqualTo(seed);
+    assertThat(new Graph(Graph.Mode.TRAINING, 2).noiseSeed()).isNotEqualTo(seed);
+  }
+
+  @Test
   void isNoNodeInInferenceOrAtRateZero() {
     Graph inference = new Graph(Graph.Mode.INFERENCE, 1);
     Tensor x = inference.input("x", 2, 3, 4, 4);

@@ -86,17 +86,83 @@ class GraphTest {
         "Cannot apply l: its weight is l.weight[2, 4], the input [2, 3]");
     refuses(
         g -> g.concat(x, g.maxPool(x, 2, 2, 0)),
-        "Cannot concat: sizes differ, found [x[2, 3, 4, 4], [2, 3, 2, 2]]");
+        "Cannot concat [x[2, 3, 4, 4], [2, 3, 2, 2]]: sizes differ beside axis 1");
+    refuses(
+        g -> g.concat(x, g.globalAveragePool(x)),
+        "Cannot concat [x[2, 3, 4, 4], [2, 3]]: ranks must be >= 2 and equal");
+    refuses(
+        g -> g.concat(g.input("flat", 3)), "Cannot concat [flat[3]]: ranks must be >= 2 and equal");
+    refuses(g -> g.concat(), "Cannot concat []: ranks must be >= 2 and equal");
     refuses(
         g -> g.add(x, g.globalAveragePool(x)),
-        "Cannot ADD: shapes differ, found x[2, 3, 4, 4] and [2, 3]");
-    refuses(g -> g.input("x", 1), "Cannot declare x: the name is taken");
+        "Cannot add x[2, 3, 4, 4] and [2, 3]: shapes differ");
     refuses(
-        g -> g.input("empty", 0, 3), "Invalid shape of input empty: [0, 3] (sizes must be >= 1)");
+        g -> g.multiply(g.input("one", 1), g.input("two", 2)),
+        "Cannot multiply one[1] and two[2]: shapes differ");
+    refuses(g -> g.input("x", 1), "Cannot declare x: the name is taken");
+    refuses(g -> g.input("empty", 0, 3), "Cannot declare empty[0, 3]: sizes must be >= 1");
+    refuses(
+        g -> g.linear("huge", 1024, Integer.MAX_VALUE).apply(x),
+        "Cannot declare huge.weight[2147483647, 1024]: it holds more than 2147483639 numbers");
+    refuses(
+        g -> g.input("vast", Long.MAX_VALUE, Long.MAX_VALUE),
+        "Cannot declare vast[9223372036854775807, 9223372036854775807]: it holds more than"
+            + " 2147483639 numbers");
     refuses(
         g -> Losses.crossEntropy(g, g.globalAveragePool(x), g.indices("labels", 3), 0),
         "Cannot build cross-entropy: logits must be (B, K) and labels int64 (B), found [2, 3] and"
             + " labels[3]");
+  }
+
+  @Test
+  void refusesWindowsThatDoNotFit() {
+    Tensor line = g.input("line", 2, 3, 9);
+    Tensor x = g.input("x", 2, 3, 9, 9);
+    String axes = "the input must have 2 or 3 spatial axes, is line[2, 3, 9]";
+    refuses(g -> g.maxPool(line, 3, 2, 1), "Cannot apply max pool: " + axes);
+    refuses(g -> g.averagePool(line, 2, 2), "Cannot apply average pool: " + axes);
+    refuses(g -> g.globalAveragePool(line), "Cannot apply global average pool: " + axes);
+    refuses(g -> g.conv("c1", 3, 4, 3).apply(line), "Cannot apply c1: " + axes);
+    refuses(
+        g -> g.conv("c2", 3, 4, 3, 3).stride(0).apply(x),
+        "Cannot apply c2: kernel [3, 3] and stride [0, 0] must be >= 1, padding [0, 0] >= 0");
+    refuses(
+        g -> g.conv("c3", 3, 4, 3, 3).padding(-1).apply(x),
+        "Cannot apply c3: kernel [3, 3] and stride [1, 1] must be >= 1, padding [-1, -1] >= 0");
+    refuses(
+        g -> g.maxPool(x, 0, 1, 0),
+        "Cannot apply max pool: kernel [0, 0] and stride [1, 1] must be >= 1, padding [0, 0] >= 0");
+    refuses(
+        g -> g.averagePool(x, 2, -2),
+        "Cannot apply average pool: kernel [2, 2] and stride [-2, -2] must be >= 1, padding [0, 0]"
+            + " >= 0");
+    refuses(
+        g -> g.dropoutChannels(g.input("flat", 3), 0.1),
+        "Cannot drop channels of flat[3]: it must be (B, C, ...)");
+  }
+
+  @Test
+  void refusesIntegersWhereFloatsBelong() {
+    Tensor labels = g.indices("labels", 6);
+    refuses(g -> g.add(labels, labels), "Cannot add labels[6]: it is int64, must be float");
+    refuses(
+        g -> g.multiply(g.input("x", 6), labels),
+        "Cannot multiply labels[6]: it is int64, must be float");
+    refuses(g -> g.relu(labels), "Cannot relu labels[6]: it is int64, must be float");
+    assertThatThrownBy(() -> g.output("y", labels))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot declare output y: labels[6] is int64, must be float");
+    assertThatThrownBy(() -> g.requestGradient(labels))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot request gradient of labels[6]: it is no float input");
+  }
+
+  @Test
+  void theNameOfTheLossIsNoOutput() {
+    Tensor x = g.input("x", 2);
+    assertThatThrownBy(() -> g.output("loss", x))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot declare output loss: the name is taken");
   }
 
   private void refuses(Function<Graph, Tensor> word, String message) {

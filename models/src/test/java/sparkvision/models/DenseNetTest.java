@@ -135,6 +135,50 @@ class DenseNetTest {
     }
   }
 
+  /** Ties the layers to their initializers: He's normal of the fan-in, PyTorch's uniform. */
+  @ParameterizedTest
+  @CsvSource({"2, 49, classifier.weight", "3, 343, class_layers.out.weight"})
+  void startsWithTheSpreadOfTheFanIn(int dims, int kernel, String head) {
+    Graph g = build(Graph.Mode.INFERENCE, tiny(dims, 0), 1, 5);
+    try (Engine engine = Engines.open("nd4j", g, null)) {
+      Map<String, HostTensor> state = engine.state();
+      float[] stem = state.get("features.conv0.weight").floats();
+      double squares = 0;
+      for (float value : stem) {
+        squares += (double) value * value;
+      }
+      // Four standard errors of a standard deviation.
+      double deviation = Math.sqrt(2.0 / (2 * kernel));
+      assertThat(Math.sqrt(squares / stem.length))
+          .isCloseTo(deviation, within(4 * deviation / Math.sqrt(2.0 * stem.length)));
+
+      double bound = 1 / Math.sqrt((double) state.get(head).shape()[1]);
+      float largest = 0;
+      for (float value : state.get(head).floats()) {
+        largest = Math.max(largest, Math.abs(value));
+      }
+      assertThat((double) largest).isBetween(0.9 * bound, bound);
+    }
+  }
+
+  @Test
+  void refusesSizesBeyondAnyArray() {
+    Model wide = Models.of(ConfigFactory.parseString("name = densenet121, classes = 2147483647"));
+    assertThatThrownBy(() -> build(Graph.Mode.INFERENCE, wide, 1, 32))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot declare classifier.weight[2147483647, 1024]: it holds more than 2147483639"
+                + " numbers");
+    String ones = "1, ".repeat(69) + "1";
+    Model deep =
+        Models.of(ConfigFactory.parseString("name = densenet121, blocks = [" + ones + "]"));
+    assertThatThrownBy(() -> build(Graph.Mode.INFERENCE, deep, 1, 224))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot build densenet121: image size 224 is too small, its 70 blocks need at least"
+                + " 4398046511101");
+  }
+
   @Test
   void takesOneSizeForSquaresOrOnePerAxis() {
     Model flat = tiny(2, 0);

@@ -44,7 +44,7 @@ class ModelsTest {
         "name = densenet121, depth = 3 | Invalid key: depth = 3 (the keys of this model are name,"
             + " spatial-dims, in-channels, growth-rate, blocks, init-features, bottleneck,"
             + " dropout, classes)",
-        "name = densenet, spatial-dims = 2 | Missing key: in-channels (must be a whole number >="
+        "name = densenet, spatial-dims = 2 | Invalid in-channels: missing (must be a whole number >="
             + " 1)",
         "name = densenet121, classes = many | Invalid classes: \"many\" (must be a whole number >="
             + " 1)",
@@ -55,12 +55,16 @@ class ModelsTest {
         "name = densenet121, blocks = [] | Invalid blocks: [] (must be a list of whole numbers >="
             + " 1)",
         "name = densenet121, blocks = 6 | Invalid blocks: 6 (must be a list of whole numbers >= 1)",
+        "name = densenet121, blocks = [6, 2.5] | Invalid blocks: [6,2.5] (must be a list of whole"
+            + " numbers >= 1)",
+        "name = densenet121, blocks = [6, 5000000000] | Invalid blocks: [6,5000000000] (must be a"
+            + " list of whole numbers >= 1)",
         "name = densenet121, dropout = 1 | Invalid dropout: 1 (must be a number in [0, 1))",
-        "name = densenet121, dropout = null | Missing key: dropout (must be a number in [0, 1))",
+        "name = densenet121, dropout = null | Invalid dropout: missing (must be a number in [0, 1))",
         "name = resnet50 | Invalid model: resnet50 (must be one of densenet, densenet121,"
             + " densenet161, densenet169, densenet201, densenet264, densenet121-3d,"
             + " densenet169-3d, densenet201-3d, densenet264-3d)",
-        "classes = 3 | Missing key: name (must be one of densenet, densenet121, densenet161,"
+        "classes = 3 | Invalid name: missing (must be one of densenet, densenet121, densenet161,"
             + " densenet169, densenet201, densenet264, densenet121-3d, densenet169-3d,"
             + " densenet201-3d, densenet264-3d)"
       })

@@ -92,7 +92,10 @@ class ParityTest {
     Map<String, HostTensor> weights = fixture(folder);
     List<String> lines = new ArrayList<>();
     assertThat(Parity.verify(folder, "nd4j", lines::add)).isEqualTo(new Parity.Result(1, 0));
-    assertThat(lines).singleElement().asString().matches("output \\[2, 2] error \\S+ pass");
+    assertThat(lines)
+        .singleElement()
+        .asString()
+        .matches("\\Q" + folder.getFileName() + "\\E output \\[2, 2] error \\S+ pass");
 
     weights.get("classifier.bias").floats()[0] += 0.01f;
     write(folder, "weights", weights);
@@ -105,18 +108,19 @@ class ParityTest {
   void judgesGradientsZeroGradientsAndStateAfterwards(@TempDir Path folder) throws IOException {
     Map<String, HostTensor> weights = fixture(folder);
     Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor input = g.input("input", 2, 1, 6, 6);
+    g.requestGradient(input);
     String model = Files.readString(folder.resolve("fixture.conf")).replace("eval", "train");
     Tensor output =
         Models.of(ConfigFactory.parseString(model).getConfig("model"))
-            .apply(g, List.of(g.input("input", 2, 1, 6, 6)))
+            .apply(g, List.of(input))
             .get(0);
     g.output("output", output);
     g.loss(Losses.weightedSum(g, output, g.input("loss_weights", 2, 2)));
     Map<String, HostTensor> io = new LinkedHashMap<>();
     io.put("input", Draw.normal(1, 2, 1, 6, 6));
     io.put("loss_weights", Draw.normal(2, 2, 2));
-    OptimizerConfig sgd = new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0, 0, 0, 0, true);
-    try (Engine engine = Engines.open("nd4j", g, sgd)) {
+    try (Engine engine = Engines.open("nd4j", g, OptimizerConfig.plainSgd())) {
       engine.load(weights);
       io.put("output", engine.forwardBackward(io).get("output"));
       io.put("grad/input", engine.gradient("input"));
@@ -140,11 +144,14 @@ class ParityTest {
     assertThat(result).isEqualTo(new Parity.Result(io.size() - 2 - 3, 3));
     assertThat(lines.stream().filter(line -> line.endsWith("FAIL")))
         .satisfiesExactly(
-            line -> assertThat(line).startsWith("grad/features.conv0.weight [3, 1, 7, 7] zero"),
-            line -> assertThat(line).isEqualTo("grad/ghost [1] computed nothing FAIL"),
             line ->
                 assertThat(line)
-                    .isEqualTo("after/features.norm5.num_batches_tracked [] differs FAIL"));
+                    .startsWith(
+                        folder.getFileName() + " grad/features.conv0.weight [3, 1, 7, 7] zero"),
+            line -> assertThat(line).endsWith(" grad/ghost [1] computed nothing FAIL"),
+            line ->
+                assertThat(line)
+                    .endsWith(" after/features.norm5.num_batches_tracked [] differs FAIL"));
   }
 
   @Test
@@ -155,19 +162,79 @@ class ParityTest {
     write(folder, "weights", weights);
     assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Cannot load state: missing classifier.bias; unknown classifier.offset");
+        .hasMessage(
+            "Cannot verify %s: cannot load state: missing classifier.bias; unknown"
+                + " classifier.offset",
+            folder);
   }
 
   @Test
   void refusesAnIncompleteFixture(@TempDir Path folder) throws IOException {
-    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Cannot verify %s: it has no fixture.conf", folder);
+    refuses(folder, "fixture.conf: there is no such file");
     fixture(folder);
+    Files.delete(folder.resolve("weights.safetensors"));
+    refuses(folder, "weights.safetensors: there is no such file");
+    fixture(folder);
+    write(folder, "io", Map.of("output", HostTensor.of(new float[4], 2, 2)));
+    refuses(folder, "io.safetensors: there is no input");
+    write(folder, "io", Map.of("input", HostTensor.of(new float[72], 2, 1, 6, 6)));
+    refuses(folder, "io.safetensors: it has 0 outputs, the model 1");
+
     Files.writeString(folder.resolve("io.safetensors"), "short");
     assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
         .isInstanceOf(UncheckedIOException.class)
-        .hasMessage(
-            "Cannot read %s: it ends within the header's length", folder.resolve("io.safetensors"));
+        .hasMessage("Cannot verify %s: io.safetensors: it ends within the header's length", folder);
+  }
+
+  @Test
+  void refusesAConfThatDoesNotFit(@TempDir Path folder) throws IOException {
+    fixture(folder);
+    String conf = Files.readString(folder.resolve("fixture.conf"));
+    Files.writeString(folder.resolve("fixture.conf"), conf + ", tolerence = 1");
+    refuses(
+        folder,
+        "invalid key: tolerence (must be one of model, mode, tolerance, zero-gradients, zero-atol,"
+            + " optimizer)");
+    Files.writeString(folder.resolve("fixture.conf"), conf.replace("eval", "test"));
+    refuses(folder, "invalid mode: test (must be eval, train or curve)");
+    Files.writeString(folder.resolve("fixture.conf"), "mode = eval, tolerance = many");
+    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith("Cannot verify %s: ", folder)
+        .hasMessageContaining("tolerance");
+  }
+
+  @Test
+  void refusesACurveWithoutStepsOrWithAnotherOptimizer(@TempDir Path folder) throws IOException {
+    fixture(folder);
+    String conf = Files.readString(folder.resolve("fixture.conf")).replace("eval", "curve");
+    Files.writeString(folder.resolve("fixture.conf"), conf);
+    refuses(folder, "io.safetensors: there is no batches/input");
+    Map<String, HostTensor> io = new LinkedHashMap<>();
+    io.put("batches/input", HostTensor.of(new float[0], 0, 2, 1, 6, 6));
+    io.put("batches/target", HostTensor.ofLongs(new long[0], 0, 2));
+    io.put("losses", HostTensor.of(new float[0], 0));
+    write(folder, "io", io);
+    refuses(
+        folder,
+        "io.safetensors: batches/input must be float32 (S, B, ...), batches/target int64 (S, B),"
+            + " losses float32 (S), S >= 1; found float32[0, 2, 1, 6, 6], int64[0, 2],"
+            + " float32[0]");
+
+    io.put("batches/input", HostTensor.of(new float[72], 1, 2, 1, 6, 6));
+    io.put("batches/target", HostTensor.ofLongs(new long[2], 1, 2));
+    io.put("losses", HostTensor.of(new float[1], 1));
+    write(folder, "io", io);
+    String optimizer = ", optimizer {name = adamw, lr = 1, eps = 1e-8, weight-decay = 0, ";
+    Files.writeString(folder.resolve("fixture.conf"), conf + optimizer + "betas = [0.9]}");
+    refuses(folder, "invalid betas: [0.9] (must be two numbers)");
+    Files.writeString(folder.resolve("fixture.conf"), conf + optimizer + "momentum = 0.9}");
+    refuses(folder, "invalid key: momentum (must be one of name, lr, betas, eps, weight-decay)");
+  }
+
+  private static void refuses(Path folder, String why) {
+    assertThatThrownBy(() -> Parity.verify(folder, "nd4j", line -> {}))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot verify %s: %s", folder, why);
   }
 }

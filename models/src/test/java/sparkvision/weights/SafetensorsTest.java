@@ -48,7 +48,8 @@ class SafetensorsTest {
     tensors.put("größe \"quoted\"", Draw.normal(2, 40_000));
     tensors.put("empty", HostTensor.of(new float[0], 0, 3));
     tensors.put("step", HostTensor.ofLongs(new long[] {-1, 2, 3}, 3));
-    Map<String, String> metadata = Map.of("format", "pt");
+    tensors.put("long", Draw.normal(4, (1 << 20) + 12_345)); // longer than a reader's first array
+    Map<String, String> metadata = Map.of("format", "pt", "a: \"{\\", "b", "c", "[");
 
     byte[] file = written(tensors, metadata);
     Safetensors.Contents contents = read(file);
@@ -60,12 +61,34 @@ class SafetensorsTest {
           HostTensor found = contents.tensors().get(name);
           assertThat(found.shape()).containsExactly(tensor.shape());
           if (tensor.isFloat()) {
-            assertThat(found.floats()).containsExactly(tensor.floats());
+            assertThat(found.floats()).isEqualTo(tensor.floats());
           } else {
             assertThat(found.longs()).containsExactly(tensor.longs());
           }
         });
-    assertThat(written(contents.tensors(), contents.metadata())).containsExactly(file);
+    assertThat(written(contents.tensors(), contents.metadata())).isEqualTo(file);
+  }
+
+  @Test
+  void bytesDoNotDependOnTheOrderOfTheMetadata() throws IOException {
+    Map<String, String> one = new LinkedHashMap<>();
+    one.put("a", "1");
+    one.put("b", "2");
+    Map<String, String> other = new LinkedHashMap<>();
+    other.put("b", "2");
+    other.put("a", "1");
+    assertThat(written(Map.of(), one)).containsExactly(written(Map.of(), other));
+    assertThat(read(written(Map.of(), other)).metadata().keySet()).containsExactly("a", "b");
+  }
+
+  /** A lie of the header about gigabytes must not take them. */
+  @Test
+  void takesMemoryAsDataArrives() {
+    String header =
+        "{\"a\":{\"dtype\":\"I64\",\"shape\":[2147483639],\"data_offsets\":[0,17179869112]}}";
+    assertThatThrownBy(() -> read(file(header, 100)))
+        .isInstanceOf(IOException.class)
+        .hasMessage("Cannot read safetensors: it ends within tensor a");
   }
 
   @Test
@@ -119,8 +142,8 @@ class SafetensorsTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "{\"a\": | 0 | the header is not a JSON object",
-        "[1] | 0 | the header is not a JSON object",
+        "{\"a\": | 0 | the header is not a JSON object of distinct names",
+        "[1] | 0 | the header is not a JSON object of distinct names",
         "{\"a\":3} | 0 | tensor a lacks a sound dtype, shape or data_offsets",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}} | 4"
             + " | tensor a lacks a sound dtype, shape or data_offsets",
@@ -138,6 +161,15 @@ class SafetensorsTest {
             + " | it ends within tensor a",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}} | 5"
             + " | there is data after the last tensor's 4 bytes",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}} | 4"
+            + " | tensor a lacks a sound dtype, shape or data_offsets",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.5]}} | 4"
+            + " | tensor a lacks a sound dtype, shape or data_offsets",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},"
+            + "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}} | 4"
+            + " | the header is not a JSON object of distinct names",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2147483639],\"data_offsets\":[0,8589934556]}} | 9"
+            + " | it ends within tensor a",
         "{\"__metadata__\":{\"a\":1}} | 0 | __metadata__ holds a value that is no text"
       })
   void refusesAMalformedFile(String header, int dataLength, String why) {
