@@ -18,6 +18,7 @@ import sparkvision.data.DataException;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardSet;
+import sparkvision.data.TaskBytes;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
 import sparkvision.metrics.ClassificationMetrics;
@@ -77,14 +78,14 @@ public final class Evaluator {
     int blocks = ShardSet.open(spark.hadoopConfiguration(), task.shards()).blocks();
     List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
     FlatMapFunction<Iterator<Integer>, byte[]> evaluate =
-        share -> List.of(TaskResult.pack(evaluate(task, share, hadoop.value()))).iterator();
+        share -> List.of(TaskBytes.pack(evaluate(task, share, hadoop.value()))).iterator();
     try {
       return spark
           .parallelize(numbers, Math.min(blocks, tasks))
           .mapPartitions(evaluate)
           .collect()
           .stream()
-          .map(bytes -> TaskResult.unpack(bytes, ClassificationMetrics.class))
+          .map(bytes -> TaskBytes.unpack(bytes, ClassificationMetrics.class))
           .reduce(ClassificationMetrics::merge)
           .orElseThrow();
     } catch (Exception e) {

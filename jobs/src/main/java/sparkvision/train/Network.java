@@ -71,9 +71,9 @@ final class Network {
     return length;
   }
 
-  /** Logits, and the mean cross-entropy against the labels. */
-  Graph training(long seed, double labelSmoothing) {
-    Graph graph = new Graph(Graph.Mode.TRAINING, seed);
+  /** Logits, and the mean cross-entropy against the labels; dropout differs between ranks. */
+  Graph training(long seed, int rank, double labelSmoothing) {
+    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
     Tensor logits = logits(graph);
     Tensor labels = graph.indices(LABELS, batchSize());
     graph.loss(Losses.crossEntropy(graph, logits, labels, labelSmoothing));

@@ -24,6 +24,7 @@ import sparkvision.data.DataException;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
+import sparkvision.data.TaskBytes;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
 import sparkvision.graph.Graph;
@@ -96,7 +97,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     int rank = TaskContext.getPartitionId();
     try (Exchange exchange = connect(rank)) {
       try {
-        byte[] report = TaskResult.pack(run(rank, exchange));
+        byte[] report = TaskBytes.pack(run(rank, exchange));
         return JavaConverters.asScalaIterator(List.of(report).iterator());
       } catch (Divergence e) {
         exchange.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));
@@ -124,7 +125,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
     Network network = new Network(plan.model(), plan.batchSize(), plan.images().size());
-    Graph graph = network.training(plan.seed(), plan.labelSmoothing());
+    Graph graph = network.training(plan.seed(), rank, plan.labelSmoothing());
     ImageTransform transform = plan.images().transform(network.channels(), plan.mean(), plan.std());
     SampleOrder order =
         new SampleOrder(shards.manifest(), plan.seed(), plan.loader().windowBlocks());

@@ -29,6 +29,7 @@ import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.TaskBytes;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 
@@ -245,7 +246,7 @@ public final class Trainer {
     RDD<byte[]> reports =
         spark.parallelize(numbers, ranks).rdd().barrier().mapPartitions(task, false, bytes);
     return JavaRDD.fromRDD(reports, bytes).collect().stream()
-        .map(report -> TaskResult.unpack(report, SegmentTask.Report.class))
+        .map(report -> TaskBytes.unpack(report, SegmentTask.Report.class))
         .toList();
   }
 

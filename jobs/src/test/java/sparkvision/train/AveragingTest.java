@@ -34,9 +34,6 @@ class AveragingTest {
 
   @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
 
-  private static final OptimizerConfig PLAIN_SGD =
-      new OptimizerConfig(OptimizerConfig.Name.SGD, 0, false, 0.9, 0.999, 1e-8, 0, true);
-
   private final List<List<RoundReport>> rounds = Collections.synchronizedList(new ArrayList<>());
 
   @Test
@@ -173,7 +170,7 @@ class AveragingTest {
     Tensor logits = g.linear("head", 6, 3).apply(x);
     g.output("logits", logits);
     g.loss(Losses.crossEntropy(g, logits, g.indices("labels", batch), 0.1));
-    return Engines.open("nd4j", g, PLAIN_SGD);
+    return Engines.open("nd4j", g, OptimizerConfig.plainSgd());
   }
 
   private static Map<String, HostTensor> batch(int step, int first, int count) {
