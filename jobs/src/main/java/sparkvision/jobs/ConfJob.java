@@ -1,6 +1,9 @@
 package sparkvision.jobs;
 
 import java.io.File;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -66,8 +69,19 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
       work.run(spark);
     } finally {
       if (!shared) {
-        spark.stop();
+        stop(spark);
       }
+    }
+  }
+
+  /** Silences what Scala prints of the calls that Spark's own shutdown cuts off; the log is not. */
+  private static void stop(SparkSession spark) {
+    PrintStream console = System.err;
+    System.setErr(new PrintStream(OutputStream.nullOutputStream(), true, StandardCharsets.UTF_8));
+    try {
+      spark.stop();
+    } finally {
+      System.setErr(console);
     }
   }
 
