@@ -23,12 +23,18 @@ final class Network {
   private final long[] shape;
 
   /**
-   * @param imageSize height and width of the input, for volumes also the depth
+   * @param imageSize height and width of the input
    * @throws IllegalArgumentException if the model does not exist, or cannot take such images
    */
   Network(Config model, int batchSize, int imageSize) {
     this.model = Models.of(model);
     this.shape = this.model.inputShapes(batchSize, imageSize).get(0); // (B, C, H, W)
+    if (shape.length != 4) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid model: %s (must take images: shards of volumes come from no job yet)",
+              this.model.name()));
+    }
   }
 
   /**
