@@ -8,6 +8,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.commons.text.WordUtils;
+import org.apache.logging.log4j.Level;
+import org.apache.logging.log4j.core.config.Configurator;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -74,8 +76,9 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
     }
   }
 
-  /** Silences what Scala prints of the calls that Spark's own shutdown cuts off; the log is not. */
+  /** Silences what Scala prints, and one scheduler logs, of what Spark's own shutdown cuts off. */
   private static void stop(SparkSession spark) {
+    Configurator.setLevel("org.apache.spark.scheduler.DAGSchedulerEventProcessLoop", Level.OFF);
     PrintStream console = System.err;
     System.setErr(new PrintStream(OutputStream.nullOutputStream(), true, StandardCharsets.UTF_8));
     try {
