@@ -27,6 +27,7 @@ import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
+import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
 import sparkvision.weights.HostTensor;
 import sparkvision.weights.Safetensors;
@@ -61,7 +62,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       TrainConfig.Exchanges exchange,
       int averageEvery,
       double labelSmoothing,
-      TrainConfig.Optimizer optimizer,
+      OptimizerConfig optimizer,
       LearningRate learningRate,
       TrainConfig.Images images,
       TrainConfig.Loader loader,
@@ -137,7 +138,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
             plan.firstStep(),
             plan.endStep(),
             plan.stepsPerEpoch());
-    try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer().toEngine());
+    try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer());
         BatchLoader loader =
             new BatchLoader(
                 shards,

@@ -27,7 +27,7 @@ public record TrainConfig(
     Exchanges exchange,
     int averageEvery,
     double labelSmoothing,
-    Optimizer optimizer,
+    OptimizerConfig optimizer,
     LearningRate learningRate,
     Images images,
     Loader loader,
@@ -51,37 +51,6 @@ public record TrainConfig(
         "label-smoothing",
         labelSmoothing,
         "at least 0, below 1");
-  }
-
-  /** The optimizer of each rank. */
-  public record Optimizer(
-      OptimizerConfig.Name name,
-      double momentum,
-      boolean nesterov,
-      double beta1,
-      double beta2,
-      double epsilon,
-      double weightDecay,
-      boolean decayNormAndBias)
-      implements Serializable {
-
-    public Optimizer {
-      fraction("optimizer.momentum", momentum);
-      fraction("optimizer.beta1", beta1);
-      fraction("optimizer.beta2", beta2);
-      check(epsilon > 0, "optimizer.epsilon", epsilon, "above 0");
-      check(weightDecay >= 0, "optimizer.weight-decay", weightDecay, "at least 0");
-      check(
-          !nesterov || momentum > 0 || name != OptimizerConfig.Name.SGD,
-          "optimizer.nesterov",
-          true,
-          "false where optimizer.momentum is 0");
-    }
-
-    OptimizerConfig toEngine() {
-      return new OptimizerConfig(
-          name, momentum, nesterov, beta1, beta2, epsilon, weightDecay, decayNormAndBias);
-    }
   }
 
   /** From bytes to the network's input. */
@@ -138,10 +107,6 @@ public record TrainConfig(
 
   private static void atLeast(String key, int value, int least) {
     check(value >= least, key, value, "at least " + least);
-  }
-
-  private static void fraction(String key, double value) {
-    check(value >= 0 && value < 1, key, value, "at least 0, below 1");
   }
 
   static void checkEngine(String engine) {

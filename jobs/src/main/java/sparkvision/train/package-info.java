@@ -18,8 +18,8 @@
  *
  * <p>A segment starts from its checkpoint whether the run was interrupted there or not. So the
  * weights after a resumed run equal those of an uninterrupted one bit for bit, and an executor
- * keeps no state between segments. With the same configuration, seed and number of ranks two runs
- * give the same bits: the order of samples and their augmentation are pure functions ({@link
+ * keeps no state between segments. With the same configuration, seed, ranks and threads a rank two
+ * runs give the same bits: the order of samples and their augmentation are pure functions ({@link
  * sparkvision.data}), and the averaging sums in rank order.
  */
 package sparkvision.train;

@@ -1,5 +1,7 @@
 package sparkvision.engine;
 
+import java.io.Serializable;
+
 /**
  * How weights follow gradients; PyTorch's optimizers of the same names.
  *
@@ -19,7 +21,8 @@ public record OptimizerConfig(
     double beta2,
     double epsilon,
     double weightDecay,
-    boolean decayNormAndBias) {
+    boolean decayNormAndBias)
+    implements Serializable {
 
   /** The optimizers there are. */
   public enum Name {
@@ -29,12 +32,16 @@ public record OptimizerConfig(
   }
 
   public OptimizerConfig {
-    require(momentum >= 0 && momentum < 1, "momentum", momentum, "must be in [0, 1)");
-    require(!nesterov || momentum > 0, "momentum", momentum, "nesterov needs momentum > 0");
-    require(beta1 >= 0 && beta1 < 1, "beta1", beta1, "must be in [0, 1)");
-    require(beta2 >= 0 && beta2 < 1, "beta2", beta2, "must be in [0, 1)");
-    require(epsilon >= 0, "epsilon", epsilon, "must be >= 0");
-    require(weightDecay >= 0, "weight-decay", weightDecay, "must be >= 0");
+    require(momentum >= 0 && momentum < 1, "momentum", momentum, "at least 0, below 1");
+    require(
+        !nesterov || momentum > 0 || name != Name.SGD,
+        "nesterov",
+        true,
+        "false where optimizer.momentum is 0");
+    require(beta1 >= 0 && beta1 < 1, "beta1", beta1, "at least 0, below 1");
+    require(beta2 >= 0 && beta2 < 1, "beta2", beta2, "at least 0, below 1");
+    require(epsilon >= 0, "epsilon", epsilon, "at least 0");
+    require(weightDecay >= 0, "weight-decay", weightDecay, "at least 0");
   }
 
   /** Gradient descent and nothing else: no momentum, no weight decay. */
@@ -42,9 +49,10 @@ public record OptimizerConfig(
     return new OptimizerConfig(Name.SGD, 0, false, 0, 0, 0, 0, true);
   }
 
-  private static void require(boolean holds, String key, double value, String allowed) {
+  private static void require(boolean holds, String key, Object value, String allowed) {
     if (!holds) {
-      throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));
+      throw new IllegalArgumentException(
+          String.format("Invalid optimizer.%s: %s (must be %s)", key, value, allowed));
     }
   }
 }

@@ -168,9 +168,10 @@ class OptimizerTest {
   void refusesSettingsOutOfRange() {
     assertThatThrownBy(() -> sgd(1, false, 0))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Invalid momentum: 1.0 (must be in [0, 1))");
+        .hasMessage("Invalid optimizer.momentum: 1.0 (must be at least 0, below 1)");
     assertThatThrownBy(() -> sgd(0, true, 0))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Invalid momentum: 0.0 (nesterov needs momentum > 0)");
+        .hasMessage(
+            "Invalid optimizer.nesterov: true (must be false where optimizer.momentum is 0)");
   }
 }
