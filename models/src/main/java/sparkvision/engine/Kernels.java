@@ -11,6 +11,7 @@ import java.util.function.LongConsumer;
 import sparkvision.engine.Plan.Value;
 import sparkvision.graph.Dropout;
 import sparkvision.graph.Graph;
+import sparkvision.graph.Losses;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 
@@ -70,6 +71,7 @@ final class Kernels {
   }
 
   void forward(Node node) {
+    requireKernel(node);
     Value result =
         switch (node.kind()) {
           case CONV -> conv(node);
@@ -91,11 +93,44 @@ final class Kernels {
           case SUM -> dot(fresh(node), in(node, 0), 1);
           case DROPOUT -> dropout(node);
           case CROSS_ENTROPY -> crossEntropy(node);
+          default -> throw noKernel(node);
         };
     values.put(node.output(), result);
     if (node.inputs().stream().anyMatch(wanted::contains)) {
       wanted.add(node.output());
     }
+  }
+
+  /** Refuses forms of words that the kernels below would compute wrongly. */
+  private static void requireKernel(Node node) {
+    Tensor x = node.input(0);
+    boolean known =
+        switch (node.kind()) {
+          case CONV ->
+              x.rank() > 3
+                  && node.integer("groups") == 1
+                  && Arrays.stream(node.sizes("dilation")).allMatch(size -> size == 1)
+                  && Arrays.equals(node.sizes("padding"), node.sizes("padding-after"));
+          case AVERAGE_POOL -> Arrays.stream(node.sizes("padding")).allMatch(size -> size == 0);
+          case LINEAR -> x.rank() == 2 && node.inputs().size() == 3;
+          case CONCAT -> node.integer("axis") == 1;
+          case ADD, MULTIPLY -> Arrays.equals(x.shape(), node.input(1).shape());
+          case SUM -> node.output().rank() == 0;
+          case DROPOUT -> x.rank() < 2 || node.sizes("mask")[1] == x.size(1);
+          case CROSS_ENTROPY ->
+              x.rank() == 2
+                  && node.inputs().size() == 2
+                  && node.integer("ignore-index") == Losses.IGNORE_NOTHING;
+          default -> true;
+        };
+    if (!known) {
+      throw noKernel(node);
+    }
+  }
+
+  private static IllegalArgumentException noKernel(Node node) {
+    return new IllegalArgumentException(
+        String.format("Cannot run graph: engine nd4j has no kernel for %s", node.kind()));
   }
 
   /** Starts the backward pass: the gradient of the loss itself is 1. */
@@ -143,6 +178,7 @@ final class Kernels {
       case SUM -> contribute(node, 0, spread(dy, in(node, 0)));
       case DROPOUT -> contribute(node, 0, masked(dy, saved.get(node).get(0)));
       case CROSS_ENTROPY -> crossEntropyBackward(node, dy);
+      default -> throw noKernel(node);
     }
   }
 

@@ -1,5 +1,6 @@
 package sparkvision.graph;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
@@ -15,44 +16,64 @@ import java.util.Map;
  */
 public final class BatchNorm {
 
-  private static final double EPSILON = 1e-5;
-  private static final double MOMENTUM = 0.1;
-
   private final Graph g;
   private final String name;
-  private final Tensor weight;
-  private final Tensor bias;
-  private final Tensor runningMean;
-  private final Tensor runningVariance;
-  private final Tensor batches;
+  private final List<Tensor> state; // weight, bias, running mean, running variance, batch counter
+  private final double epsilon;
+  private final double momentum;
 
   BatchNorm(Graph g, String name, long channels) {
+    this(
+        g,
+        name,
+        List.of(
+            g.parameter(name + ".weight", Initializer.constant(1), channels),
+            g.parameter(name + ".bias", Initializer.constant(0), channels),
+            g.statistic(name + ".running_mean", Initializer.constant(0), channels),
+            g.statistic(name + ".running_var", Initializer.constant(1), channels),
+            g.counter(name + ".num_batches_tracked")),
+        1e-5,
+        0.1);
+  }
+
+  private BatchNorm(Graph g, String name, List<Tensor> state, double epsilon, double momentum) {
     this.g = g;
     this.name = name;
-    this.weight = g.parameter(name + ".weight", Initializer.constant(1), channels);
-    this.bias = g.parameter(name + ".bias", Initializer.constant(0), channels);
-    this.runningMean = g.statistic(name + ".running_mean", Initializer.constant(0), channels);
-    this.runningVariance = g.statistic(name + ".running_var", Initializer.constant(1), channels);
-    this.batches = g.counter(name + ".num_batches_tracked");
+    this.state = state;
+    this.epsilon = epsilon;
+    this.momentum = momentum;
+  }
+
+  /** The same weights, with what is added to variances; 1e-5 if never called. */
+  public BatchNorm withEpsilon(double epsilon) {
+    if (!(epsilon >= 0 && epsilon < Double.POSITIVE_INFINITY)) {
+      throw Shapes.error("Cannot build %s: epsilon is %s, must be >= 0", name, epsilon);
+    }
+    return new BatchNorm(g, name, state, epsilon, momentum);
+  }
+
+  /** The same weights, with the batch's share in running statistics; 0.1 if never called. */
+  public BatchNorm withMomentum(double momentum) {
+    if (!(momentum >= 0 && momentum <= 1)) {
+      throw Shapes.error("Cannot build %s: momentum is %s, must be in [0, 1]", name, momentum);
+    }
+    return new BatchNorm(g, name, state, epsilon, momentum);
   }
 
   /** (B, C, ...) → the same shape. */
   public Tensor apply(Tensor x) {
-    if (x.rank() < 2 || x.size(1) != weight.size(0)) {
-      throw new IllegalArgumentException(
-          String.format(
-              "Cannot apply %s: it has %d channels, the input is %s", name, weight.size(0), x));
+    long channels = state.get(0).size(0);
+    if (x.rank() < 2 || x.size(1) != channels) {
+      throw Shapes.error("Cannot apply %s: it has %d channels, the input is %s", name, channels, x);
     }
     if (g.mode() == Graph.Mode.TRAINING && x.elements() == x.size(1)) {
-      throw new IllegalArgumentException(
-          String.format(
-              "Cannot apply %s: training needs more than one value per channel, the input is %s",
-              name, x));
+      throw Shapes.error(
+          "Cannot apply %s: training needs more than one value per channel, the input is %s",
+          name, x);
     }
+    List<Tensor> inputs = new ArrayList<>(state);
+    inputs.add(0, x);
     return g.node(
-        Node.Kind.BATCH_NORM,
-        List.of(x, weight, bias, runningMean, runningVariance, batches),
-        Map.of("epsilon", EPSILON, "momentum", MOMENTUM),
-        x.shape());
+        Node.Kind.BATCH_NORM, inputs, Map.of("epsilon", epsilon, "momentum", momentum), x.shape());
   }
 }

@@ -116,6 +116,9 @@ final class SameDiffFile {
       case DROPOUT, CROSS_ENTROPY ->
           throw new IllegalArgumentException(
               String.format("Cannot save graph: %s serves training only", node.kind()));
+      default ->
+          throw new IllegalArgumentException(
+              String.format("Cannot save graph: %s has no stock operation", node.kind()));
     };
   }
 

@@ -89,12 +89,26 @@ class GradientTest {
   }
 
   @Test
-  void isTriedForEveryKindOfNode() {
+  void isTriedForEveryKindOfNodeThatHasAKernel() {
     Set<Node.Kind> kinds = EnumSet.noneOf(Node.Kind.class);
     for (String network : networks()) {
       graph(network, Graph.Precision.FLOAT).nodes().forEach(node -> kinds.add(node.kind()));
     }
-    assertThat(kinds).containsExactly(Node.Kind.values());
+    assertThat(kinds)
+        .containsExactlyInAnyOrder(
+            Node.Kind.CONV,
+            Node.Kind.BATCH_NORM,
+            Node.Kind.RELU,
+            Node.Kind.MAX_POOL,
+            Node.Kind.AVERAGE_POOL,
+            Node.Kind.GLOBAL_AVERAGE_POOL,
+            Node.Kind.LINEAR,
+            Node.Kind.CONCAT,
+            Node.Kind.ADD,
+            Node.Kind.MULTIPLY,
+            Node.Kind.SUM,
+            Node.Kind.DROPOUT,
+            Node.Kind.CROSS_ENTROPY);
   }
 
   @Test

@@ -95,10 +95,10 @@ class GraphTest {
     refuses(g -> g.concat(), "Cannot concat []: ranks must be >= 2 and equal");
     refuses(
         g -> g.add(x, g.globalAveragePool(x)),
-        "Cannot add x[2, 3, 4, 4] and [2, 3]: shapes differ");
+        "Cannot add x[2, 3, 4, 4] and [2, 3]: shapes do not broadcast");
     refuses(
-        g -> g.multiply(g.input("one", 1), g.input("two", 2)),
-        "Cannot multiply one[1] and two[2]: shapes differ");
+        g -> g.multiply(g.input("three", 3), g.input("two", 2)),
+        "Cannot multiply three[3] and two[2]: shapes do not broadcast");
     refuses(g -> g.input("x", 1), "Cannot declare x: the name is taken");
     refuses(g -> g.input("empty", 0, 3), "Cannot declare empty[0, 3]: sizes must be >= 1");
     refuses(
@@ -110,8 +110,8 @@ class GraphTest {
             + " 2147483639 numbers");
     refuses(
         g -> Losses.crossEntropy(g, g.globalAveragePool(x), g.indices("labels", 3), 0),
-        "Cannot build cross-entropy: logits must be (B, K) and labels int64 (B), found [2, 3] and"
-            + " labels[3]");
+        "Cannot build cross-entropy: logits must be (B, K, ...) and labels int64 (B, ...), found"
+            + " [2, 3] and labels[3]");
   }
 
   @Test
@@ -122,7 +122,6 @@ class GraphTest {
     refuses(g -> g.maxPool(line, 3, 2, 1), "Cannot apply max pool: " + axes);
     refuses(g -> g.averagePool(line, 2, 2), "Cannot apply average pool: " + axes);
     refuses(g -> g.globalAveragePool(line), "Cannot apply global average pool: " + axes);
-    refuses(g -> g.conv("c1", 3, 4, 3).apply(line), "Cannot apply c1: " + axes);
     refuses(
         g -> g.conv("c2", 3, 4, 3, 3).stride(0).apply(x),
         "Cannot apply c2: kernel [3, 3] and stride [0, 0] must be >= 1, padding [0, 0] >= 0");
