@@ -99,6 +99,18 @@ public final class Graph {
     return Collections.unmodifiableList(nodes);
   }
 
+  /**
+   * The nodes with regions replaced by the words they are short for, and so on inside of those. A
+   * region's last word writes the region's own output; other inner tensors are new in every call.
+   *
+   * @param kept regions to leave as they are; batch norm in training always is
+   */
+  public List<Node> lowered(Set<Node.Kind> kept) {
+    List<Node> lowered = new ArrayList<>();
+    nodes.forEach(node -> Composites.lower(this, node, kept, lowered));
+    return Collections.unmodifiableList(lowered);
+  }
+
   /** Parameters and buffers in the order of their declaration. */
   public List<Variable> variables() {
     return List.copyOf(variables.values());

@@ -1,0 +1,115 @@
+package sparkvision.graph;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.IntStream;
+
+/**
+ * What regions are short for: every region as words of the same vocabulary.
+ *
+ * <p>Centred before squared, so that no variance is a small difference of large numbers. B batch, C
+ * channels, G groups, S spatial elements, K classes.
+ */
+final class Composites {
+
+  private Composites() {}
+
+  /** Adds {@code node} to {@code lowered}, or the words it is short for unless it is to be kept. */
+  static void lower(Graph g, Node node, Set<Node.Kind> kept, List<Node> lowered) {
+    boolean stateful = node.kind() == Node.Kind.BATCH_NORM && g.mode() == Graph.Mode.TRAINING;
+    if (!node.kind().isRegion() || stateful || kept.contains(node.kind())) {
+      lowered.add(node);
+      return;
+    }
+    Graph scratch = new Graph(g.mode(), g.seed(), g.precision());
+    Tensor result = composite(scratch, node);
+    List<Node> words = new ArrayList<>(scratch.nodes());
+    Node last = words.remove(words.size() - 1);
+    if (last.output() != result || !Arrays.equals(result.shape(), node.output().shape())) {
+      throw new IllegalStateException("Cannot lower " + node.kind() + ": its composite is another");
+    }
+    words.add(new Node(last.kind(), last.inputs(), node.outputs(), last.attributes()));
+    words.forEach(word -> lower(g, word, kept, lowered));
+  }
+
+  private static Tensor composite(Graph g, Node node) {
+    return switch (node.kind()) {
+      case GLOBAL_AVERAGE_POOL ->
+          g.mean(node.input(0), IntStream.range(2, node.input(0).rank()).toArray());
+      case BATCH_NORM -> batchNorm(g, node);
+      case LAYER_NORM -> layerNorm(g, node);
+      case GROUP_NORM -> groupNorm(g, node);
+      case RMS_NORM -> rmsNorm(g, node);
+      case LINEAR -> linear(g, node);
+      case ATTENTION -> attention(g, node);
+      case SOFT_CROSS_ENTROPY -> softCrossEntropy(g, node);
+      default -> throw new IllegalStateException(node.kind() + " is no region");
+    };
+  }
+
+  /** In inference: (x − running mean) / √(running variance + ε)·weight + bias. */
+  private static Tensor batchNorm(Graph g, Node node) {
+    Tensor x = node.input(0);
+    Tensor variance = g.addConstant(node.input(4), node.number("epsilon"));
+    Tensor scale = g.multiply(node.input(1), g.rsqrt(variance)); // (C)
+    Tensor centred = g.subtract(x, perChannel(g, node.input(3), x));
+    Tensor scaled = g.multiply(centred, perChannel(g, scale, x));
+    return g.add(scaled, perChannel(g, node.input(2), x));
+  }
+
+  private static Tensor layerNorm(Graph g, Node node) {
+    Tensor normalised = normalised(g, node.input(0), node.number("epsilon"));
+    return g.add(g.multiply(normalised, node.input(1)), node.input(2));
+  }
+
+  private static Tensor groupNorm(Graph g, Node node) {
+    Tensor x = node.input(0);
+    Tensor grouped = g.reshape(x, x.size(0), node.integer("groups"), -1); // (B, G, C/G·S)
+    Tensor normalised = g.reshape(normalised(g, grouped, node.number("epsilon")), x.shape());
+    Tensor scaled = g.multiply(normalised, perChannel(g, node.input(1), x));
+    return g.add(scaled, perChannel(g, node.input(2), x));
+  }
+
+  /** (x − mean) / √(variance + ε) over the last axis, in two passes. */
+  private static Tensor normalised(Graph g, Tensor x, double epsilon) {
+    Tensor centred = g.subtract(x, g.meanKeep(x, -1));
+    Tensor variance = g.meanKeep(g.square(centred), -1);
+    return g.multiply(centred, g.rsqrt(g.addConstant(variance, epsilon)));
+  }
+
+  private static Tensor rmsNorm(Graph g, Node node) {
+    Tensor x = node.input(0);
+    Tensor power = g.meanKeep(g.square(x), -1);
+    Tensor normalised = g.multiply(x, g.rsqrt(g.addConstant(power, node.number("epsilon"))));
+    return g.multiply(normalised, node.input(1));
+  }
+
+  private static Tensor linear(Graph g, Node node) {
+    Tensor x = node.input(0);
+    Tensor rows = g.reshape(x, -1, x.size(x.rank() - 1)); // (B·..., I)
+    Tensor y = g.matmulTransposeB(rows, node.input(1));
+    y = node.inputs().size() == 3 ? g.add(y, node.input(2)) : y;
+    return g.reshape(y, node.output().shape());
+  }
+
+  private static Tensor attention(Graph g, Node node) {
+    Tensor q = g.scale(node.input(0), node.number("scale"));
+    Tensor scores = g.matmulTransposeB(q, node.input(1)); // (..., N, M)
+    return g.matmul(g.softmax(scores, -1), node.input(2));
+  }
+
+  private static Tensor softCrossEntropy(Graph g, Node node) {
+    Tensor logits = node.input(0);
+    Tensor products = g.multiply(node.input(1), g.logSoftmax(logits, 1));
+    return g.scale(g.sum(products), -(double) logits.size(1) / logits.elements());
+  }
+
+  /** (C) as (C, 1, ...), which broadcasts over x (B, C, ...). */
+  private static Tensor perChannel(Graph g, Tensor perChannel, Tensor x) {
+    long[] shape = Shapes.filled(x.rank() - 1, 1);
+    shape[0] = x.size(1);
+    return g.reshape(perChannel, shape);
+  }
+}
