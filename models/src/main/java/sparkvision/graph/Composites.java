@@ -95,7 +95,8 @@ final class Composites {
   }
 
   private static Tensor attention(Graph g, Node node) {
-    Tensor q = g.scale(node.input(0), node.number("scale"));
+    double scale = node.number("scale");
+    Tensor q = scale == 1 ? node.input(0) : g.scale(node.input(0), scale);
     Tensor scores = g.matmulTransposeB(q, node.input(1)); // (..., N, M)
     return g.matmul(g.softmax(scores, -1), node.input(2));
   }

@@ -24,7 +24,7 @@ final class Rearrange {
 
   private Rearrange() {}
 
-  static Tensor apply(Graph g, Tensor x, String pattern, Map<String, Long> known) {
+  static Tensor apply(Words g, Tensor x, String pattern, Map<String, Long> known) {
     String[] sides = pattern.split("->", -1);
     if (sides.length != 2
         || !SIDE.matcher(sides[0]).matches()
