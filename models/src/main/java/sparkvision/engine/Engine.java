@@ -69,6 +69,27 @@ public interface Engine extends AutoCloseable {
   /** Replaces parameters and float running statistics; the order is {@link #readAveraged}'s. */
   void writeAveraged(float[] values);
 
+  /** Bytes that the engine laid out for this graph before the first run; 0 if it does not know. */
+  default long plannedBytes() {
+    return 0;
+  }
+
+  /**
+   * Floating-point operations of one run of the graph: forward, and with a loss backward; 0 if the
+   * engine does not know.
+   */
+  default double flopPerStep() {
+    return 0;
+  }
+
+  /**
+   * What the runs so far cost, for people: steps by kind with count, work and time, and what holds
+   * the memory; several lines, none if there is nothing to say.
+   */
+  default String explain() {
+    return "";
+  }
+
   @Override
   void close();
 }
