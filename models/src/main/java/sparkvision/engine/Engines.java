@@ -11,7 +11,7 @@ public final class Engines {
 
   /** Every name that {@link #open} knows. */
   public static List<String> names() {
-    return List.of("nd4j");
+    return List.of("compiled", "nd4j");
   }
 
   /**
@@ -39,6 +39,7 @@ public final class Engines {
         require("memory", options.memory(), EngineOptions.Memory.FAST);
         yield new Nd4jEngine(graph, optimizer);
       }
+      case "compiled" -> new CompiledEngine(graph, optimizer, options);
       default ->
           throw new IllegalArgumentException(
               String.format("Invalid engine: %s (must be one of %s)", name, names()));

@@ -1,0 +1,260 @@
+package sparkvision.engine;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Node;
+import sparkvision.graph.Tensor;
+import sparkvision.graph.Variable;
+import sparkvision.kernels.Type;
+import sparkvision.plan.CompiledGraph;
+import sparkvision.weights.HostTensor;
+
+/** The fast engine: a plan of oneDNN's kernels and our own loops; see {@code sparkvision.plan}. */
+final class CompiledEngine implements Engine {
+
+  private final Graph graph;
+  private final Optimizer optimizer; // null for an inference graph
+  private final CompiledGraph compiled;
+  private final Map<Tensor, Long> counters = new LinkedHashMap<>();
+  private final List<Variable> floats; // parameters, then running statistics
+  private final int averagedSize;
+  private final float[] weightCopy;
+  private final float[] gradientCopy;
+  private boolean differentiated;
+  private boolean closed;
+
+  CompiledEngine(Graph graph, OptimizerConfig config, EngineOptions options) {
+    boolean training = graph.mode() == Graph.Mode.TRAINING;
+    this.graph = graph;
+    this.compiled =
+        new CompiledGraph(
+            graph,
+            new CompiledGraph.Settings(
+                options.threads(),
+                options.precision() == EngineOptions.Precision.FLOAT32
+                    ? Type.FLOAT32
+                    : Type.BFLOAT16,
+                options.memory() == EngineOptions.Memory.LEAN,
+                options.poison()));
+    this.floats =
+        java.util.stream.Stream.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)
+            .flatMap(role -> graph.variables().stream().filter(v -> v.role() == role))
+            .toList();
+    this.averagedSize = (int) floats.stream().mapToLong(v -> v.tensor().elements()).sum();
+    this.optimizer = training ? new Optimizer(config, parameters()) : null;
+    int largest = parameters().stream().mapToInt(p -> (int) p.elements()).max().orElse(0);
+    this.weightCopy = new float[training ? largest : 0];
+    this.gradientCopy = new float[training ? largest : 0];
+    for (Variable variable : graph.variables()) {
+      if (variable.role() == Variable.Role.COUNTER) {
+        counters.put(variable.tensor(), 0L);
+      } else {
+        float[] values =
+            variable.initializer().values(graph.seed(), variable.name(), variable.tensor().shape());
+        compiled.writeWeights(compiled.offset(variable.tensor()), values, 0, values.length);
+      }
+    }
+  }
+
+  private List<Tensor> parameters() {
+    return floats.stream()
+        .filter(variable -> variable.role() == Variable.Role.PARAMETER)
+        .map(Variable::tensor)
+        .toList();
+  }
+
+  @Override
+  public Map<String, HostTensor> state() {
+    Map<String, HostTensor> state = new LinkedHashMap<>();
+    for (Variable variable : graph.variables()) {
+      if (variable.role() == Variable.Role.COUNTER) {
+        state.put(
+            variable.name(), HostTensor.ofLongs(new long[] {counters.get(variable.tensor())}));
+      } else {
+        float[] values = new float[Math.toIntExact(variable.tensor().elements())];
+        compiled.readWeights(compiled.offset(variable.tensor()), values, 0, values.length);
+        state.put(variable.name(), HostTensor.of(values, variable.tensor().shape()));
+      }
+    }
+    return state;
+  }
+
+  @Override
+  public void load(Map<String, HostTensor> state) {
+    Map<String, Signature> expected = new LinkedHashMap<>();
+    graph.variables().forEach(v -> expected.put(v.name(), Signature.of(v.tensor())));
+    Signature.requireMatch("load state", expected, state);
+    for (Variable variable : graph.variables()) {
+      HostTensor tensor = state.get(variable.name());
+      if (variable.role() == Variable.Role.COUNTER) {
+        counters.put(variable.tensor(), tensor.longs()[0]);
+      } else {
+        compiled.writeWeights(
+            compiled.offset(variable.tensor()), tensor.floats(), 0, tensor.floats().length);
+      }
+    }
+  }
+
+  @Override
+  public Map<String, HostTensor> forward(Map<String, HostTensor> inputs) {
+    begin(inputs);
+    compiled.forward();
+    return outputs();
+  }
+
+  @Override
+  public Map<String, HostTensor> forwardBackward(Map<String, HostTensor> inputs) {
+    if (graph.mode() != Graph.Mode.TRAINING || graph.loss().isEmpty()) {
+      throw new IllegalStateException(
+          "Cannot compute gradients: the graph is not a training graph with a loss");
+    }
+    begin(inputs);
+    compiled.forwardBackward();
+    differentiated = true;
+    Map<String, HostTensor> results = outputs();
+    results.put("loss", host(graph.loss().get()));
+    return results;
+  }
+
+  private void begin(Map<String, HostTensor> inputs) {
+    if (closed) {
+      throw new IllegalStateException("Cannot run graph: the engine is closed");
+    }
+    Map<String, Signature> expected = new LinkedHashMap<>();
+    graph.inputs().forEach((name, tensor) -> expected.put(name, Signature.of(tensor)));
+    Signature.requireMatch("run graph", expected, inputs);
+    graph
+        .inputs()
+        .forEach(
+            (name, tensor) -> {
+              if (tensor.type() == Tensor.Type.INT64) {
+                compiled.write(tensor, inputs.get(name).longs());
+              } else {
+                compiled.write(tensor, inputs.get(name).floats());
+              }
+            });
+    if (graph.mode() == Graph.Mode.TRAINING) {
+      for (Node node : graph.nodes()) {
+        if (node.kind() == Node.Kind.BATCH_NORM) {
+          counters.merge(node.input(5), 1L, Long::sum);
+        }
+      }
+    }
+  }
+
+  private Map<String, HostTensor> outputs() {
+    Map<String, HostTensor> outputs = new LinkedHashMap<>();
+    graph.outputs().forEach((name, tensor) -> outputs.put(name, host(tensor)));
+    return outputs;
+  }
+
+  private HostTensor host(Tensor tensor) {
+    float[] values = new float[Math.toIntExact(tensor.elements())];
+    compiled.read(tensor, values);
+    return HostTensor.of(values, tensor.shape());
+  }
+
+  @Override
+  public HostTensor gradient(String name) {
+    requireGradients();
+    for (Tensor parameter : parameters()) {
+      if (parameter.name().equals(name)) {
+        float[] values = new float[Math.toIntExact(parameter.elements())];
+        compiled.readGradients(compiled.offset(parameter), values, 0, values.length);
+        return HostTensor.of(values, parameter.shape());
+      }
+    }
+    Tensor input = graph.inputs().get(name);
+    if (input == null || !graph.requestedGradients().contains(input)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid name: %s (must be a parameter, or an input whose gradient was requested)",
+              name));
+    }
+    float[] values = new float[Math.toIntExact(input.elements())];
+    compiled.readGradient(input, values);
+    return HostTensor.of(values, input.shape());
+  }
+
+  private void requireGradients() {
+    if (!differentiated) {
+      throw new IllegalStateException("Cannot use gradients: none were computed yet");
+    }
+  }
+
+  @Override
+  public void update(double learningRate) {
+    requireGradients();
+    optimizer.beginStep();
+    for (Tensor parameter : parameters()) {
+      int size = (int) parameter.elements();
+      int offset = compiled.offset(parameter);
+      compiled.readWeights(offset, weightCopy, 0, size);
+      compiled.readGradients(offset, gradientCopy, 0, size);
+      optimizer.update(parameter, weightCopy, gradientCopy, learningRate);
+      compiled.writeWeights(offset, weightCopy, 0, size);
+    }
+  }
+
+  @Override
+  public Map<String, HostTensor> optimizerState() {
+    return optimizer == null ? Map.of() : optimizer.state();
+  }
+
+  @Override
+  public void loadOptimizerState(Map<String, HostTensor> state) {
+    if (optimizer == null) {
+      throw new IllegalStateException("Cannot load optimizer state: the graph is for inference");
+    }
+    optimizer.load(state);
+  }
+
+  @Override
+  public int averagedSize() {
+    return averagedSize;
+  }
+
+  @Override
+  public void readAveraged(float[] target) {
+    requireAveragedSize(target.length);
+    compiled.readWeights(0, target, 0, averagedSize);
+  }
+
+  @Override
+  public void writeAveraged(float[] values) {
+    requireAveragedSize(values.length);
+    compiled.writeWeights(0, values, 0, averagedSize);
+  }
+
+  private void requireAveragedSize(int length) {
+    if (length != averagedSize) {
+      throw new IllegalArgumentException(
+          String.format("Invalid array: %d elements (must be %d)", length, averagedSize));
+    }
+  }
+
+  @Override
+  public long plannedBytes() {
+    return compiled.plannedBytes();
+  }
+
+  @Override
+  public double flopPerStep() {
+    return compiled.flop();
+  }
+
+  @Override
+  public String explain() {
+    return compiled.explain();
+  }
+
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      compiled.close();
+    }
+  }
+}

@@ -1,0 +1,549 @@
+package sparkvision.plan;
+
+import static org.bytedeco.dnnl.global.dnnl.*;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Supplier;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Node;
+import sparkvision.graph.Tensor;
+import sparkvision.kernels.Desc;
+import sparkvision.kernels.Dnnl;
+import sparkvision.kernels.Type;
+
+/**
+ * A graph on its way to becoming a program: where each tensor lies, who reads it, and its gradient.
+ *
+ * <p>A {@link Kernel} turns one node into steps. Forward it binds the node's output to a value; if
+ * a gradient is wanted, it puts on the tape what has to be emitted backward. After the last node
+ * the tape is run in reverse: each entry takes the gradient of its output and contributes to those
+ * of its inputs.
+ */
+final class Lowering {
+
+  final Graph graph;
+  final List<Node> nodes;
+  final Program program;
+  final Dnnl dnnl;
+  final boolean training;
+  final boolean lean;
+  final Type compute; // what activations are kept in
+
+  private final Map<Tensor, Value> values = new HashMap<>();
+  private final Map<Tensor, long[]> indices = new HashMap<>();
+  private final Map<Tensor, List<Node>> consumers = new HashMap<>();
+  private final Map<Tensor, Node> producers = new HashMap<>();
+  private final Set<Tensor> visible = new HashSet<>(); // outputs and the loss
+  private final Set<Tensor> wanted = new HashSet<>();
+  private final Set<Tensor> blamed = new HashSet<>(); // the loss depends on them
+  private final Set<Node> absorbed = new HashSet<>();
+  private final List<Runnable> tape = new ArrayList<>();
+  private final Map<Tensor, Value> gradients = new LinkedHashMap<>();
+  private final Set<Value> ownedGradients = new HashSet<>();
+  private final Map<Tensor, Value> parts = new HashMap<>(); // gradients that slices fill
+  private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
+  private final Map<Tensor, Value> remade = new HashMap<>();
+  final Concatenations concatenations;
+
+  private int reorders;
+  private int casts;
+
+  Lowering(Graph graph, List<Node> nodes, Program program, Type compute, boolean lean) {
+    this.graph = graph;
+    this.nodes = nodes;
+    this.program = program;
+    this.dnnl = program.dnnl;
+    this.training = graph.mode() == Graph.Mode.TRAINING;
+    this.lean = lean;
+    this.compute = compute;
+    for (Node node : nodes) {
+      node.inputs()
+          .forEach(input -> consumers.computeIfAbsent(input, key -> new ArrayList<>()).add(node));
+      producers.put(node.output(), node);
+    }
+    visible.addAll(graph.outputs().values());
+    graph.loss().ifPresent(visible::add);
+    graph.loss().ifPresent(blamed::add);
+    for (int i = nodes.size() - 1; i >= 0; i--) {
+      if (blamed.contains(nodes.get(i).output())) {
+        blamed.addAll(nodes.get(i).inputs());
+      }
+    }
+    this.concatenations = new Concatenations(this);
+  }
+
+  // Forward.
+
+  void bind(Tensor tensor, Value value) {
+    values.put(tensor, value);
+  }
+
+  /** Where a tensor lies. */
+  Value value(Tensor tensor) {
+    return values.get(tensor);
+  }
+
+  Value in(Node node, int index) {
+    return values.get(node.input(index));
+  }
+
+  /** Asks for the gradient of an input or a variable, before any node is lowered. */
+  void want(Tensor tensor) {
+    wanted.add(tensor);
+  }
+
+  /** Whether the gradient of this input has to be computed. */
+  boolean wants(Node node, int index) {
+    return wanted.contains(node.input(index)) && blamed.contains(node.output());
+  }
+
+  boolean wantsAny(Node node) {
+    return blamed.contains(node.output()) && node.inputs().stream().anyMatch(wanted::contains);
+  }
+
+  /** Lowers every node, except those that a kernel absorbed into another. */
+  void forward(Map<Node.Kind, Kernel> kernels) {
+    for (Node node : nodes) {
+      if (absorbed.contains(node)) {
+        continue;
+      }
+      Kernel kernel = kernels.get(node.kind());
+      if (kernel == null) {
+        throw new IllegalArgumentException(
+            String.format("Cannot compile graph: there is no kernel for %s", node.kind()));
+      }
+      if (node.inputs().stream().anyMatch(wanted::contains)) {
+        wanted.add(node.output());
+      }
+      kernel.lower(node, this);
+    }
+  }
+
+  List<Node> consumers(Tensor tensor) {
+    return consumers.getOrDefault(tensor, List.of());
+  }
+
+  /** Null for inputs and variables. */
+  Node producer(Tensor tensor) {
+    return producers.get(tensor);
+  }
+
+  /**
+   * The node that alone reads this tensor, if it is of this kind and nobody else sees the tensor;
+   * else null.
+   */
+  Node soleConsumer(Tensor tensor, Node.Kind kind) {
+    List<Node> readers = consumers(tensor);
+    boolean alone = readers.size() == 1 && !visible.contains(tensor);
+    return alone && readers.get(0).kind() == kind ? readers.get(0) : null;
+  }
+
+  /** Says that a node's work is done by another's kernel. */
+  void absorb(Node node) {
+    absorbed.add(node);
+    if (node.inputs().stream().anyMatch(wanted::contains)) {
+      wanted.add(node.output());
+    }
+  }
+
+  /** The int64 input of the present run; steps ask when they run. */
+  long[] indices(Tensor tensor) {
+    return indices.get(tensor);
+  }
+
+  void bind(Tensor tensor, long[] numbers) {
+    indices.put(tensor, numbers);
+  }
+
+  // Backward.
+
+  /** Emits {@code step} in the backward pass, after whatever is put on the tape later. */
+  void tape(Runnable step) {
+    tape.add(step);
+  }
+
+  /** Emits the backward pass; the gradient of the loss itself is 1. */
+  void backward(Tensor loss, Value one) {
+    gradients.put(loss, one);
+    for (int i = tape.size() - 1; i >= 0; i--) {
+      tape.get(i).run();
+    }
+  }
+
+  /** The gradient of a tensor, or null if the loss does not depend on it. */
+  Value gradient(Tensor tensor) {
+    if (concatenations.holds(tensor)) {
+      return concatenations.gradient(tensor);
+    }
+    return gradients.get(tensor);
+  }
+
+  /** Adds to the gradient of a node's input, unless nobody wants it. */
+  void contribute(Node node, int index, Value gradient) {
+    if (wants(node, index)) {
+      contribute(node.input(index), gradient);
+    }
+  }
+
+  private void contribute(Tensor tensor, Value gradient) {
+    if (concatenations.holds(tensor)) {
+      concatenations.add(tensor, gradient);
+      return;
+    }
+    Value before = gradients.get(tensor);
+    if (before == null) {
+      gradients.put(tensor, gradient);
+      return;
+    }
+    if (ownedGradients.contains(before)) {
+      binary(dnnl_binary_add, before, gradient, before);
+      return;
+    }
+    Value sum = like(before);
+    binary(dnnl_binary_add, before, gradient, sum);
+    ownedGradients.add(sum);
+    gradients.put(tensor, sum);
+  }
+
+  /**
+   * Where the gradient of a part of a node's input belongs: slices that share a tensor fill one
+   * buffer. The part is {@code begin}, {@code step} and the sizes of {@code gradient}.
+   */
+  void contributePart(Node node, int index, Value gradient, long[] begin, long[] step) {
+    if (!wants(node, index)) {
+      return;
+    }
+    Tensor tensor = node.input(index);
+    boolean first = !parts.containsKey(tensor);
+    if (first) {
+      Value x = value(tensor);
+      Value whole = fresh(tensor, x.type, x.isDense() ? x.strides() : Value.rowMajor(x.dims()));
+      if (!filledBySlices(tensor)) {
+        zero(whole);
+      }
+      parts.put(tensor, whole);
+    }
+    Value whole = parts.get(tensor);
+    Value part = whole;
+    for (int axis = 0; axis < part.rank(); axis++) {
+      part = part.narrowed(axis, begin[axis], gradient.size(axis), step[axis]);
+    }
+    if (filledBySlices(tensor)) {
+      copy(gradient, part);
+    } else {
+      binary(dnnl_binary_add, part, gradient, part);
+    }
+    if (first) {
+      contribute(tensor, whole);
+    }
+  }
+
+  /** Whether the readers of a tensor are slices along one axis that together make it up. */
+  private boolean filledBySlices(Tensor tensor) {
+    long covered = 0;
+    long[][] ranges = new long[consumers(tensor).size()][];
+    int axis = -1;
+    for (Node node : consumers(tensor)) {
+      if (node.kind() != Node.Kind.SLICE || !blamed.contains(node.output())) {
+        return false;
+      }
+      long[] begin = node.sizes("begin");
+      long[] end = node.sizes("end");
+      if (Arrays.stream(node.sizes("step")).anyMatch(step -> step != 1)) {
+        return false;
+      }
+      for (int i = 0; i < begin.length; i++) {
+        if (end[i] - begin[i] != tensor.size(i)) {
+          if (axis >= 0 && axis != i) {
+            return false;
+          }
+          axis = i;
+        }
+      }
+      int at = axis < 0 ? 0 : axis;
+      for (int j = 0; ranges[j] != null; j++) {
+        if (begin[at] < ranges[j][1] && ranges[j][0] < end[at]) {
+          return false;
+        }
+      }
+      for (int j = 0; j < ranges.length; j++) {
+        if (ranges[j] == null) {
+          ranges[j] = new long[] {begin[at], end[at]};
+          break;
+        }
+      }
+      covered += end[at] - begin[at];
+    }
+    return covered == tensor.size(Math.max(axis, 0));
+  }
+
+  // Values.
+
+  /** A value for a tensor: row-major. */
+  Value fresh(Tensor tensor, Type type) {
+    return fresh(tensor, type, Value.rowMajor(tensor.shape()));
+  }
+
+  Value fresh(Tensor tensor, Type type, long[] strides) {
+    return program.value(name(tensor), type, tensor.shape(), strides);
+  }
+
+  /** A dense value of the same sizes and order of axes. */
+  Value like(Value value) {
+    return like(value, value.type);
+  }
+
+  Value like(Value value, Type type) {
+    return program.value(
+        value.storage.name, type, value.dims(), Value.inOrder(value.dims(), value.order()));
+  }
+
+  /** What a tensor is called in the plan's report: who makes it, and its sizes. */
+  String name(Tensor tensor) {
+    if (!tensor.name().isEmpty()) {
+      return tensor.name();
+    }
+    Node producer = producers.get(tensor);
+    return producer == null ? "value" : label(producer);
+  }
+
+  /** A node's kind and the first parameter that it reads. */
+  String label(Node node) {
+    String kind = node.kind().name().toLowerCase(Locale.ROOT).replace('_', ' ');
+    for (Tensor input : node.inputs()) {
+      if (input.name().endsWith(".weight")) {
+        return kind + " " + input.name().substring(0, input.name().length() - ".weight".length());
+      }
+    }
+    return kind;
+  }
+
+  // Weights.
+
+  /**
+   * A weight as an operation wants it; in a graph for inference it is copied there only when the
+   * weights have changed.
+   */
+  Value weight(Value weight, Type type, Desc wanted) {
+    if (weight.type == type && weight.desc(dnnl).same(wanted)) {
+      return weight;
+    }
+    Value result = opaque("weight", weight, type, wanted);
+    if (training) {
+      copy(weight, result);
+    } else {
+      result.storage.keep();
+      program.once(() -> copy(weight, result));
+    }
+    return result;
+  }
+
+  /** A value of these sizes in a layout of oneDNN's. */
+  Value opaque(String name, Value like, Desc desc) {
+    return opaque(name, like, Type.FLOAT32, desc);
+  }
+
+  private Value opaque(String name, Value like, Type type, Desc desc) {
+    Storage storage = program.storage(name, desc.bytes());
+    return Value.opaque(storage, type, like.dims(), desc);
+  }
+
+  /** Adds a step that in a graph for inference runs only when the weights have changed. */
+  void onceLoop(String kind, List<Value> reads, List<Value> writes, Supplier<Program.Body> body) {
+    program.once(() -> program.loop(kind, 0, reads, writes, body));
+  }
+
+  // Values that are cheaper to compute again than to keep.
+
+  /** Says how to make a tensor again in the backward pass. */
+  void remake(Tensor tensor, Supplier<Value> again) {
+    remakes.put(tensor, again);
+  }
+
+  /** What a backward kernel reads in place of a value that it read forward. */
+  Value recall(Tensor tensor, Value value) {
+    if (value(tensor) != value || !remakes.containsKey(tensor)) {
+      return value;
+    }
+    return remade.computeIfAbsent(tensor, key -> remakes.get(key).get());
+  }
+
+  // Layouts.
+
+  /** The value, copied to row-major order if it lies otherwise. */
+  Value rowMajor(Value value) {
+    return value.isRowMajor() ? value : moved(value, value.type, Value.rowMajor(value.dims()));
+  }
+
+  /** The value, copied to channels last if it lies otherwise. */
+  Value channelsLast(Value value) {
+    return value.isChannelsLast()
+        ? value
+        : moved(value, value.type, Value.channelsLast(value.dims()));
+  }
+
+  /** The value, copied if it has gaps. */
+  Value dense(Value value) {
+    return value.isDense() ? value : like(value, value.type, value);
+  }
+
+  private Value like(Value value, Type type, Value from) {
+    return moved(from, type, Value.inOrder(value.dims(), value.order()));
+  }
+
+  /** The value with other strides, copied unless it has them. */
+  Value laid(Value value, long[] strides) {
+    return value.lies(strides) ? value : moved(value, value.type, strides);
+  }
+
+  /** The value in another element type, copied unless it has it. */
+  Value cast(Value value, Type type) {
+    return value.type == type ? value : like(value, type, value);
+  }
+
+  private Value moved(Value value, Type type, long[] strides) {
+    Value result = program.value(value.storage.name, type, value.dims(), strides);
+    if (type == value.type) {
+      reorders++;
+    } else {
+      casts++;
+    }
+    copy(value, result);
+    return result;
+  }
+
+  /** How often a tensor had to be copied because two kernels want it in different layouts. */
+  int reorders() {
+    return reorders;
+  }
+
+  /** How often a tensor had to be copied to another element type. */
+  int casts() {
+    return casts;
+  }
+
+  /** The same elements in another shape; a view if the strides allow it. */
+  Value reshaped(Value value, long... shape) {
+    Value view = value.reshaped(shape);
+    return view != null ? view : rowMajor(value).reshaped(shape);
+  }
+
+  // Steps that many kernels need.
+
+  /** y = x, whatever the layouts and types. */
+  void copy(Value x, Value y) {
+    program
+        .call("copy", dnnl.reorder(x.desc(dnnl), y.desc(dnnl)))
+        .in(DNNL_ARG_FROM, x)
+        .out(DNNL_ARG_TO, y)
+        .add();
+  }
+
+  /** Sets a dense value to zero. */
+  void zero(Value value) {
+    program.loop(
+        "zero",
+        0,
+        List.of(),
+        List.of(value),
+        () -> {
+          long bytes = value.elements() * value.type.bytes();
+          return team -> value.fill(bytes);
+        });
+  }
+
+  /** y = x1 ∘ x2, sizes of 1 repeated; algorithm is one of oneDNN's binary ones. */
+  Value binary(int algorithm, Value x1, Value x2, Value y) {
+    int rank = Math.max(1, y.rank());
+    Value a = x1.padded(rank);
+    Value b = x2.padded(rank);
+    Value c = y.padded(rank);
+    program
+        .call("elementwise", dnnl.binary(algorithm, a.desc(dnnl), b.desc(dnnl), c.desc(dnnl)))
+        .in(DNNL_ARG_SRC_0, a)
+        .in(DNNL_ARG_SRC_1, b)
+        .out(DNNL_ARG_DST, c)
+        .flop((double) y.elements())
+        .add();
+    return y;
+  }
+
+  /** y = f(x), one of oneDNN's activations. */
+  Value eltwise(int algorithm, double alpha, double beta, Value x, Value y) {
+    Desc from = x.desc(dnnl);
+    program
+        .call(
+            "elementwise", dnnl.eltwise(algorithm, (float) alpha, (float) beta, from, y.desc(dnnl)))
+        .in(DNNL_ARG_SRC, x)
+        .out(DNNL_ARG_DST, y)
+        .flop((double) y.elements())
+        .add();
+    return y;
+  }
+
+  /** dx = dy·f'(data); data is x, or y for algorithms that say so. */
+  Value eltwiseBackward(
+      int algorithm, double alpha, double beta, Value data, int argument, Value dy, Value dx) {
+    Desc from = data.desc(dnnl);
+    program
+        .call(
+            "elementwise",
+            dnnl.eltwiseBackward(
+                algorithm, (float) alpha, (float) beta, from, dy.desc(dnnl), dx.desc(dnnl)))
+        .in(argument, data)
+        .in(DNNL_ARG_DIFF_DST, dy)
+        .out(DNNL_ARG_DIFF_SRC, dx)
+        .flop((double) dx.elements())
+        .add();
+    return dx;
+  }
+
+  /** y = a reduction of x over the axes that have size 1 in y. */
+  Value reduce(int algorithm, Value x, Value y) {
+    int rank = Math.max(1, x.rank());
+    Value a = x.padded(rank);
+    Value b = y.padded(rank);
+    program
+        .call("reduction", dnnl.reduction(algorithm, a.desc(dnnl), b.desc(dnnl)))
+        .in(DNNL_ARG_SRC, a)
+        .out(DNNL_ARG_DST, b)
+        .flop((double) x.elements())
+        .add();
+    return y;
+  }
+
+  /**
+   * y = a·b [+ bias], or y += a·b; batch axes first, of one size in all.
+   *
+   * @param bias (1, ..., N) or null
+   */
+  Value matmul(Value a, Value b, Value bias, Value y, boolean adding) {
+    Dnnl.PostOps post = Dnnl.PostOps.none();
+    if (adding) {
+      post.accumulate();
+    }
+    Desc shift = bias == null ? null : bias.desc(dnnl);
+    long inner = a.size(a.rank() - 1);
+    Program.Call call =
+        program
+            .call("matmul", dnnl.matmul(a.desc(dnnl), b.desc(dnnl), shift, y.desc(dnnl), post))
+            .in(DNNL_ARG_SRC, a)
+            .in(DNNL_ARG_WEIGHTS, b)
+            .in(DNNL_ARG_BIAS, bias)
+            .out(DNNL_ARG_DST, y)
+            .flop(2.0 * inner * y.elements());
+    if (adding) {
+      call.alsoReads(y);
+    }
+    call.add();
+    return y;
+  }
+}

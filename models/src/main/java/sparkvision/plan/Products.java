@@ -1,0 +1,188 @@
+package sparkvision.plan;
+
+import static org.bytedeco.dnnl.global.dnnl.*;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import sparkvision.graph.Node;
+import sparkvision.kernels.Desc;
+import sparkvision.kernels.Dnnl;
+import sparkvision.kernels.Loops;
+import sparkvision.kernels.Primitive;
+import sparkvision.kernels.Rows;
+import sparkvision.kernels.Type;
+
+/** Kernels that are matrix products: linear layers and products of two tensors. */
+final class Products {
+
+  private Products() {}
+
+  static void register(Map<Node.Kind, Kernel> kernels) {
+    kernels.put(Node.Kind.LINEAR, Products::linear);
+    kernels.put(Node.Kind.MATMUL, Products::matmul);
+  }
+
+  /** x (..., I) as rows (R, I), weight (O, I): y = x·weightᵀ + bias. */
+  private static void linear(Node node, Lowering l) {
+    Value x = l.cast(rows(l, l.in(node, 0)), l.compute);
+    Value weight = l.in(node, 1).permuted(1, 0); // (I, O)
+    Value bias = node.inputs().size() > 2 ? l.in(node, 2) : null;
+    Epilogue epilogue = Epilogue.of(node, l);
+    long rows = x.size(0);
+    long out = weight.size(1);
+    Value shift = bias == null ? null : bias.reshaped(1, out);
+    Value whole = l.fresh(epilogue.result(), l.compute);
+    Value y = whole.reshaped(rows, out);
+    Primitive forward =
+        l.dnnl.matmul(
+            x.desc(l.dnnl),
+            l.dnnl.any(l.compute, weight.dims()),
+            shift == null ? null : shift.desc(l.dnnl),
+            y.desc(l.dnnl),
+            epilogue.post(l, 2));
+    double flop = 2.0 * rows * weight.elements();
+    Program.Call call =
+        l.program
+            .call("matmul", forward)
+            .in(DNNL_ARG_SRC, x)
+            .in(DNNL_ARG_WEIGHTS, l.weight(weight, l.compute, forward.query(dnnl_query_weights_md)))
+            .in(DNNL_ARG_BIAS, shift)
+            .out(DNNL_ARG_DST, y)
+            .flop(flop);
+    epilogue.arguments(call);
+    call.add();
+    l.bind(epilogue.result(), whole);
+    if (!l.wantsAny(node)) {
+      return;
+    }
+
+    l.tape(
+        () -> {
+          Value given = l.gradient(epilogue.result());
+          if (given == null) {
+            return;
+          }
+          Value dy = epilogue.backward(l, l.cast(rows(l, given), l.compute), y);
+          if (l.wants(node, 1)) {
+            Value dWeight = l.fresh(node.input(1), Type.FLOAT32);
+            l.matmul(dy.permuted(1, 0), x, null, dWeight, false);
+            l.contribute(node, 1, dWeight);
+          }
+          if (bias != null && l.wants(node, 2)) {
+            Value dBias = l.fresh(node.input(2), Type.FLOAT32);
+            columnSums(l, dy, dBias);
+            l.contribute(node, 2, dBias);
+          }
+          if (l.wants(node, 0)) {
+            Value dx = l.fresh(node.input(0), l.compute);
+            Value to = dx.reshaped(rows, x.size(1));
+            Value transposed = weight.permuted(1, 0);
+            Desc any = l.dnnl.any(l.compute, transposed.dims());
+            Primitive backward =
+                l.dnnl.matmul(dy.desc(l.dnnl), any, null, to.desc(l.dnnl), Dnnl.PostOps.none());
+            l.program
+                .call("matmul", backward)
+                .in(DNNL_ARG_SRC, dy)
+                .in(
+                    DNNL_ARG_WEIGHTS,
+                    l.weight(transposed, l.compute, backward.query(dnnl_query_weights_md)))
+                .out(DNNL_ARG_DST, to)
+                .flop(flop)
+                .add();
+            l.contribute(node, 0, dx);
+          }
+        });
+  }
+
+  /** (..., C) as (R, C). */
+  static Value rows(Lowering l, Value x) {
+    long width = x.size(x.rank() - 1);
+    return l.reshaped(x, x.elements() / width, width);
+  }
+
+  /** The sums of each column of x (R, C): (C). */
+  static void columnSums(Lowering l, Value x, Value sums) {
+    l.program.loop(
+        "reduction",
+        (double) x.elements(),
+        List.of(x),
+        List.of(sums),
+        () -> {
+          Rows from = new Rows(x.buffer(), x.type, (int) x.stride(0));
+          int rows = (int) x.size(0);
+          int columns = (int) x.size(1);
+          float[] total = new float[columns];
+          double[] sum = new double[columns];
+          return team -> {
+            double[][] parts = new double[team.threads()][columns];
+            team.run(
+                (m, n) ->
+                    Loops.best()
+                        .sums(
+                            from,
+                            columns,
+                            Concatenations.first(rows, m, n),
+                            Concatenations.first(rows, m + 1, n),
+                            parts[m]));
+            Arrays.fill(sum, 0);
+            for (double[] part : parts) {
+              for (int c = 0; c < columns; c++) {
+                sum[c] += part[c];
+              }
+            }
+            for (int c = 0; c < columns; c++) {
+              total[c] = (float) sum[c];
+            }
+            sums.write(total);
+          };
+        });
+  }
+
+  /** a (..., M, K)·b (..., K, N); either may be transposed. */
+  private static void matmul(Node node, Lowering l) {
+    Value a = l.cast(turned(l.in(node, 0), node.integer("transpose-a")), l.compute);
+    Value b = l.cast(turned(l.in(node, 1), node.integer("transpose-b")), l.compute);
+    Value y = l.fresh(node.output(), l.compute);
+    l.matmul(a, b, null, y, false);
+    l.bind(node.output(), y);
+    if (!l.wantsAny(node)) {
+      return;
+    }
+    l.tape(
+        () -> {
+          Value given = l.gradient(node.output());
+          if (given == null) {
+            return;
+          }
+          Value dy = l.cast(given, l.compute);
+          if (l.wants(node, 0)) {
+            Value da = l.fresh(node.input(0), type(l, node, 0));
+            l.matmul(dy, turned(b, 1), null, turned(da, node.integer("transpose-a")), false);
+            l.contribute(node, 0, da);
+          }
+          if (l.wants(node, 1)) {
+            Value db = l.fresh(node.input(1), type(l, node, 1));
+            l.matmul(turned(a, 1), dy, null, turned(db, node.integer("transpose-b")), false);
+            l.contribute(node, 1, db);
+          }
+        });
+  }
+
+  /** What the gradient of an input is kept in: parameters' in float32. */
+  private static Type type(Lowering l, Node node, int index) {
+    return l.in(node, index).type;
+  }
+
+  /** The last two axes the other way round, if {@code transpose} is 1. */
+  private static Value turned(Value x, long transpose) {
+    if (transpose == 0) {
+      return x;
+    }
+    int[] axes = IntStream.range(0, x.rank()).toArray();
+    axes[x.rank() - 1] = x.rank() - 2;
+    axes[x.rank() - 2] = x.rank() - 1;
+    return x.permuted(axes);
+  }
+}
