@@ -78,8 +78,9 @@ public interface Engine extends AutoCloseable {
   void loadOptimizerState(Map<String, HostTensor> state);
 
   /**
-   * The moving average of parameters and float running statistics, and the counters as they are: a
-   * state for {@link #load}. Empty without {@code emaDecay}, and before the first update.
+   * The moving average of parameters and float running statistics, and the counters as they are (as
+   * timm's ModelEmaV3 has it): a state for {@link #load}. Empty without {@code emaDecay}, and
+   * before the first update.
    */
   Map<String, HostTensor> emaState();
 

@@ -28,8 +28,7 @@ import sparkvision.weights.HostTensor;
  * <p>State by name: {@code step} (int64 scalar); for each parameter {@code momentum/<name>} (SGD
  * and LARS with momentum), or {@code exp-avg/<name>} and {@code exp-avg-sq/<name>} (Adam, AdamW,
  * LAMB); for each parameter and running statistic {@code ema/<name>}. On the heap all of these are
- * arrays of one tile each, since the compiler vectorises loops only where every array has the same
- * index.
+ * arrays of one tile each: the compiler vectorises a loop only where it indexes every array alike.
  *
  * <p>The moving average is that of timm's ModelEmaV2: it begins with the weights before the first
  * step, then follows them after every step, and running statistics likewise; they begin as they
