@@ -45,6 +45,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       String input,
       String checkpoint,
       String output,
+      Choice weights,
       Optional<Config> model,
       String engine,
       int batchSize,
@@ -59,6 +60,12 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
             String.format("Invalid batch-size: %d (must be at least 1)", batchSize));
       }
     }
+  }
+
+  /** Which of a checkpoint's weights. */
+  enum Choice {
+    LAST,
+    EMA
   }
 
   /** Weights to evaluate: the file, and the state it was saved with, unless it stands alone. */
@@ -149,6 +156,9 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     return new Evaluator.Task(
         input,
         weights.file().toString(),
+        settings.weights() == Choice.LAST
+            ? 0
+            : state.map(RunState::ranks).orElseThrow(() -> noAverage(settings.checkpoint())),
         settings
             .model()
             .or(() -> state.map(RunState::modelConfig))
@@ -171,6 +181,14 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
             "Cannot run evaluate: key %s is missing (a .safetensors file does not say it; give"
                 + " %s=...)",
             key, key));
+  }
+
+  private static IllegalArgumentException noAverage(String file) {
+    return new IllegalArgumentException(
+        String.format(
+            "Invalid weights: ema (must be last: %s is a single file, averages belong to a"
+                + " checkpoint)",
+            file));
   }
 
   private static void checkClasses(Settings settings, Weights weights, ShardManifest shards) {

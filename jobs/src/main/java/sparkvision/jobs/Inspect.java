@@ -130,6 +130,9 @@ final class Inspect implements Callable<Integer> {
     node.put("total-steps", state.totalSteps());
     node.put("ranks", state.ranks());
     node.put("seed", state.seed());
+    node.put("optimizer", state.settings().get("optimizer.name"));
+    node.put(
+        "ema-decay", Double.parseDouble(state.settings().getOrDefault("optimizer.ema-decay", "0")));
     node.put("classes", state.classes().size());
     node.put("files", checkpoint.files().size());
     node.put("bytes", checkpoint.files().stream().mapToLong(Part::length).sum());

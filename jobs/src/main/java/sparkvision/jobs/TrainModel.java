@@ -56,11 +56,11 @@ final class TrainModel extends ConfJob<TrainConfig> {
     private int stepsPerEpoch;
 
     @Override
-    public void started(long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize) {
+    public void started(long step, long totalSteps, int stepsPerEpoch, int ranks, long images) {
       this.stepsPerEpoch = stepsPerEpoch;
       System.err.printf(
           "Training on %d ranks with %d images each a step, %d steps an epoch%n",
-          ranks, batchSize, stepsPerEpoch);
+          ranks, images, stepsPerEpoch);
       progress = new Progress("train", "steps", step, totalSteps);
     }
 

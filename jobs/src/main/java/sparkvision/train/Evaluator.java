@@ -1,18 +1,23 @@
 package sparkvision.train;
 
 import com.typesafe.config.Config;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.FlatMapFunction;
+import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.util.SerializableConfiguration;
+import sparkvision.JobException;
 import sparkvision.checkpoint.Checkpoint;
 import sparkvision.data.DataException;
 import sparkvision.data.ImageTransform;
@@ -22,6 +27,7 @@ import sparkvision.data.TaskBytes;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
 import sparkvision.metrics.ClassificationMetrics;
+import sparkvision.weights.Safetensors;
 
 /**
  * Runs a network over a shard set, distributed over executors: each takes a share of the blocks,
@@ -36,6 +42,8 @@ public final class Evaluator {
    * What to evaluate.
    *
    * @param weights a safetensors file with exactly the network's parameters and statistics
+   * @param averagedRanks 0: these weights themselves; else the moving average of the checkpoint of
+   *     so many ranks that they belong to
    * @param classes of the shards; a model that does not say its number of classes has these
    * @param imageSize height and width of the network's input
    * @param resize shorter side before the centre crop; 0 leaves images as they are
@@ -45,6 +53,7 @@ public final class Evaluator {
   public record Task(
       String shards,
       String weights,
+      int averagedRanks,
       Config model,
       int classes,
       String engine,
@@ -72,13 +81,17 @@ public final class Evaluator {
    * The metrics over all blocks, computed by at most {@code tasks} tasks.
    *
    * @throws DataException if a shard or the weights are not what they should be
+   * @throws JobException if the checkpoint has no moving average
    */
-  public static ClassificationMetrics run(JavaSparkContext spark, Task task, int tasks) {
+  public static ClassificationMetrics run(JavaSparkContext spark, Task task, int tasks)
+      throws IOException {
     SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
     int blocks = ShardSet.open(spark.hadoopConfiguration(), task.shards()).blocks();
     List<Integer> numbers = IntStream.range(0, blocks).boxed().toList();
+    Broadcast<byte[]> average =
+        task.averagedRanks() == 0 ? null : spark.broadcast(average(task, hadoop.value()));
     FlatMapFunction<Iterator<Integer>, byte[]> evaluate =
-        share -> List.of(TaskBytes.pack(evaluate(task, share, hadoop.value()))).iterator();
+        share -> List.of(TaskBytes.pack(evaluate(task, share, average, hadoop.value()))).iterator();
     try {
       return spark
           .parallelize(numbers, Math.min(blocks, tasks))
@@ -97,11 +110,26 @@ public final class Evaluator {
         }
       }
       throw e;
+    } finally {
+      if (average != null) {
+        average.destroy();
+      }
     }
   }
 
+  /** Made once for all tasks: every rank's optimizer state has to be read for it. */
+  private static byte[] average(Task task, Configuration hadoop) throws IOException {
+    Path directory = new Path(task.weights()).getParent();
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    Safetensors.write(
+        bytes,
+        MovingAverage.read(directory.getFileSystem(hadoop), directory, task.averagedRanks()),
+        Map.of());
+    return bytes.toByteArray();
+  }
+
   private static ClassificationMetrics evaluate(
-      Task task, Iterator<Integer> blocks, Configuration hadoop) {
+      Task task, Iterator<Integer> blocks, Broadcast<byte[]> average, Configuration hadoop) {
     ShardSet shards = ShardSet.open(hadoop, task.shards());
     Network network = new Network(task.model(), task.batchSize(), task.imageSize());
     ImageTransform transform =
@@ -111,7 +139,10 @@ public final class Evaluator {
         new ClassificationMetrics(shards.manifest().classes().size(), WORST);
     Path weights = new Path(task.weights());
     try (Engine engine = Engines.open(task.engine(), network.inference(), null)) {
-      engine.load(Checkpoint.read(weights.getFileSystem(hadoop), weights));
+      engine.load(
+          average == null
+              ? Checkpoint.read(weights.getFileSystem(hadoop), weights)
+              : Safetensors.read(new ByteArrayInputStream(average.value())).tensors());
       List<Sample> batch = new ArrayList<>();
       while (blocks.hasNext()) {
         for (Sample sample : shards.read(blocks.next())) {

@@ -45,7 +45,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   private static final long serialVersionUID = 1;
 
   /**
-   * One segment as every rank sees it.
+   * One segment as every rank sees it. Steps are the optimizer's, each of {@code accumulateSteps}
+   * batches.
    *
    * @param firstStep steps that lie behind the checkpoint it starts from
    * @param endStep steps that will lie behind the checkpoint it ends with
@@ -58,6 +59,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       String engine,
       int ranks,
       int batchSize,
+      int accumulateSteps,
       long seed,
       TrainConfig.Exchanges exchange,
       int averageEvery,
@@ -135,9 +137,9 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
             plan.batchSize(),
             rank,
             plan.ranks(),
-            plan.firstStep(),
-            plan.endStep(),
-            plan.stepsPerEpoch());
+            plan.firstStep() * plan.accumulateSteps(),
+            plan.endStep() * plan.accumulateSteps(),
+            Math.multiplyExact(plan.stepsPerEpoch(), plan.accumulateSteps()));
     try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer());
         BatchLoader loader =
             new BatchLoader(
@@ -176,24 +178,31 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     double lossSum = 0;
     long images = 0;
     for (long step = plan.firstStep(); step < plan.endStep(); step++) {
-      wait.start();
-      Batch batch = loader.next();
-      wait.stop();
-
-      compute.start();
       double learningRate = plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
-      double loss = engine.forwardBackward(network.inputs(batch)).get("loss").floats()[0];
-      if (!Double.isFinite(loss)) {
-        throw new Divergence(
-            String.format(
-                "Training diverged: the loss is %s at step %d on rank %d with learning rate %s,"
-                    + " samples %s",
-                loss, step, rank, learningRate, batch.ids()));
+      for (int micro = 0; micro < plan.accumulateSteps(); micro++) {
+        wait.start();
+        Batch batch = loader.next();
+        wait.stop();
+
+        compute.start();
+        double loss = engine.forwardBackward(network.inputs(batch)).get("loss").floats()[0];
+        if (!Double.isFinite(loss)) {
+          throw new Divergence(
+              String.format(
+                  "Training diverged: the loss is %s at step %d on rank %d with learning rate %s,"
+                      + " samples %s",
+                  loss, step, rank, learningRate, batch.ids()));
+        }
+        if (plan.accumulateSteps() > 1) {
+          engine.accumulate();
+        }
+        compute.stop();
+        lossSum += loss * batch.ids().size();
+        images += batch.ids().size();
       }
+      compute.start();
       engine.update(learningRate);
       compute.stop();
-      lossSum += loss * batch.ids().size();
-      images += batch.ids().size();
 
       long behind = step + 1;
       if (behind % plan.averageEvery() == 0 || behind == plan.endStep()) {

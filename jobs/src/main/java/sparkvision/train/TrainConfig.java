@@ -23,6 +23,7 @@ public record TrainConfig(
     int ranks,
     int epochs,
     int batchSize,
+    int accumulateSteps,
     long seed,
     Exchanges exchange,
     int averageEvery,
@@ -44,6 +45,7 @@ public record TrainConfig(
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
     atLeast("batch-size", batchSize, 1);
+    atLeast("accumulate-steps", accumulateSteps, 1);
     atLeast("average-every", averageEvery, 1);
     atLeast("timeout-seconds", timeoutSeconds, 1);
     check(
@@ -51,6 +53,11 @@ public record TrainConfig(
         "label-smoothing",
         labelSmoothing,
         "at least 0, below 1");
+  }
+
+  /** Images of one rank in one optimizer step. */
+  long imagesPerStep() {
+    return (long) batchSize * accumulateSteps;
   }
 
   /** From bytes to the network's input. */

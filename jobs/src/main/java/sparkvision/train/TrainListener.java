@@ -5,8 +5,12 @@ import sparkvision.report.Report;
 /** Watches a training run; it never steers. */
 public interface TrainListener {
 
-  /** Training begins, or goes on, at {@code step} of {@code totalSteps}. */
-  void started(long step, long totalSteps, int stepsPerEpoch, int ranks, int batchSize);
+  /**
+   * Training begins, or goes on, at {@code step} of {@code totalSteps}.
+   *
+   * @param images of one rank in one step
+   */
+  void started(long step, long totalSteps, int stepsPerEpoch, int ranks, long images);
 
   /** One round was averaged. */
   void round(Report.RoundPoint round);

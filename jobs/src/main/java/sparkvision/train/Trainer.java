@@ -129,7 +129,7 @@ public final class Trainer {
         state = at(state, found.step(), found.history());
         listener.note(String.format("Resuming from %s", checkpoint));
       }
-      listener.started(state.step(), totalSteps, stepsPerEpoch, ranks, config.batchSize());
+      listener.started(state.step(), totalSteps, stepsPerEpoch, ranks, config.imagesPerStep());
       int attempt = 1;
       while (state.step() < totalSteps) {
         try {
@@ -220,6 +220,7 @@ public final class Trainer {
         config.engine(),
         from.ranks(),
         config.batchSize(),
+        config.accumulateSteps(),
         config.seed(),
         config.exchange(),
         config.averageEvery(),
@@ -269,7 +270,7 @@ public final class Trainer {
   }
 
   private Report.EpochPoint epochPoint(
-      RunState from, long end, List<List<RoundReport>> rounds, Path staged) {
+      RunState from, long end, List<List<RoundReport>> rounds, Path staged) throws IOException {
     double loss = from.history().meanLoss(end - from.stepsPerEpoch(), rounds);
     Double validationLoss = null;
     Double validationTop1 = null;
@@ -280,6 +281,7 @@ public final class Trainer {
               new Evaluator.Task(
                   validation.get(),
                   new Path(staged, Checkpoint.MODEL).toString(),
+                  0,
                   model,
                   from.classes().size(),
                   config.engine(),
@@ -318,15 +320,18 @@ public final class Trainer {
   }
 
   private int stepsPerEpoch(int ranks) {
-    long steps = shards.manifest().samples() / ((long) ranks * config.batchSize());
+    long samples = shards.manifest().samples();
+    long steps = samples / ranks / config.imagesPerStep();
     if (steps == 0) {
+      boolean accumulates = config.accumulateSteps() > 1;
       throw new IllegalArgumentException(
           String.format(
-              "Invalid batch-size: %d (must be at most %d: %s has %d samples for %d ranks)",
-              config.batchSize(),
-              shards.manifest().samples() / ranks,
+              "Invalid %s: %d (must be at most %d: %s has %d samples for %d ranks)",
+              accumulates ? "batch-size x accumulate-steps" : "batch-size",
+              config.imagesPerStep(),
+              samples / ranks,
               config.input(),
-              shards.manifest().samples(),
+              samples,
               ranks));
     }
     return Math.toIntExact(steps);

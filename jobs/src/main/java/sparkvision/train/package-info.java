@@ -6,7 +6,7 @@
  *   while steps are left:
  *     one barrier job, a segment; rank r of N:
  *       restore the segment's checkpoint
- *       for each step: next batch; forward, backward, update
+ *       for each step: next batch, forward, backward, accumulateSteps times; update
  *                      every averageEvery steps, and at the end: average with the other ranks
  *       write the parts of the next checkpoint
  *     at an epoch's end: evaluate the validation set
@@ -14,7 +14,9 @@
  * </pre>
  *
  * <p>Weights and running statistics are averaged with equal weights, since all ranks have seen the
- * same number of images; optimizer state stays with its rank and is part of the checkpoint.
+ * same number of images; optimizer state stays with its rank and is part of the checkpoint. So does
+ * a moving average of the weights, if there is one; {@link MovingAverage} says why the ranks' mean
+ * is the one to evaluate.
  *
  * <p>A segment starts from its checkpoint whether the run was interrupted there or not. So the
  * weights after a resumed run equal those of an uninterrupted one bit for bit, and an executor

@@ -48,6 +48,10 @@ class BadInputTest {
         2,
         "Invalid model.classes: 7 (must be 4, the number of classes in the shards)");
     expect(train("runs/x", "batch-size=200", "ranks=2"), 2, "Invalid batch-size: 200");
+    expect(
+        train("/runs/x", "accumulate-steps=20", "ranks=2"),
+        2,
+        "Invalid batch-size x accumulate-steps: 320 (must be at most 128: ");
     assertThat(exists("/runs/x/checkpoints")).isFalse();
   }
 
@@ -164,9 +168,30 @@ class BadInputTest {
   @Test
   void weightsOfAnotherModelAreRefused() {
     expect(train("/runs/weights", "epochs=1"), 0, "");
-    String weights = CLUSTER.hdfs("/runs/weights/checkpoints/step-000000000008/model.safetensors");
+    String checkpoint = CLUSTER.hdfs("/runs/weights/checkpoints/step-000000000008");
+    String weights = checkpoint + "/model.safetensors";
     String input = "input=" + CLUSTER.hdfs("/shards/train");
     String output = "output=" + CLUSTER.hdfs("/out");
+    expect(
+        run(
+            "evaluate",
+            input,
+            output,
+            "weights=ema",
+            "checkpoint=" + CLUSTER.hdfs("/runs/weights")),
+        4,
+        "Cannot evaluate " + checkpoint + " with weights=ema: its run kept no moving average");
+    expect(
+        run(
+            "evaluate",
+            input,
+            output,
+            "weights=ema",
+            "checkpoint=" + weights,
+            "image-size=28",
+            "model=densenet121"),
+        2,
+        "Invalid weights: ema (must be last: " + weights + " is a single file");
     expect(
         run("evaluate", input, output, "checkpoint=" + weights),
         2,

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.File;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,6 +29,7 @@ import sparkvision.report.Report;
 import sparkvision.train.RunState;
 import sparkvision.train.TrainConfig;
 import sparkvision.weights.HostTensor;
+import sparkvision.weights.Safetensors;
 
 /** The jobs in a row, on two executor processes and a real HDFS. */
 class PipelineTest {
@@ -72,18 +74,7 @@ class PipelineTest {
         .as("the last three, and the best")
         .isBetween(3, 4);
 
-    String output = CLUSTER.hdfs("/reports/pipeline");
-    Report report =
-        EvaluateModel.run(
-            CLUSTER.spark(),
-            ConfigReader.read(
-                EvaluateModel.Settings.class,
-                "evaluate",
-                null,
-                List.of(
-                    "input=" + CLUSTER.hdfs("/shards/val"),
-                    "checkpoint=" + run,
-                    "output=" + output)));
+    Report report = evaluate(run);
     assertThat(report.samples()).isEqualTo(64);
     assertThat(report.top1()).as("four kinds of clothes, a quarter by chance").isGreaterThan(0.7);
     Report.EpochPoint last = state.history().epochs().get(5);
@@ -96,6 +87,7 @@ class PipelineTest {
     }
     assertThat(right / 64.0).isEqualTo(report.top1());
 
+    String output = CLUSTER.hdfs("/reports/pipeline");
     JsonNode json = JsonMapper.builder().build().readTree(read(new Path(output, "report.json")));
     assertThat(json.get("top1").asDouble()).isEqualTo(report.top1());
     assertThat(new String(read(new Path(output, "report.html")), StandardCharsets.UTF_8))
@@ -103,20 +95,12 @@ class PipelineTest {
 
     // The same weights alone, without the checkpoint around them.
     Report alone =
-        EvaluateModel.run(
-            CLUSTER.spark(),
-            ConfigReader.read(
-                EvaluateModel.Settings.class,
-                "evaluate",
-                null,
-                List.of(
-                    "input=" + CLUSTER.hdfs("/shards/val"),
-                    "checkpoint=" + checkpoint.model(),
-                    "output=" + CLUSTER.hdfs("/reports/alone"),
-                    "model=" + state.model(),
-                    "image-size=28",
-                    "mean=" + state.mean(),
-                    "std=" + state.std())));
+        evaluate(
+            checkpoint.model().toString(),
+            "model=" + state.model(),
+            "image-size=28",
+            "mean=" + state.mean(),
+            "std=" + state.std());
     assertThat(alone.confusion()).isDeepEqualTo(report.confusion());
   }
 
@@ -151,7 +135,15 @@ class PipelineTest {
   @Test
   void aKilledDriverResumesToTheSameBits() throws Exception {
     List<String> settings =
-        List.of("ranks=2", "epochs=3", "checkpoint.every-steps=5", "optimizer.name=adamw");
+        List.of(
+            "ranks=2",
+            "epochs=3",
+            "checkpoint.every-steps=5",
+            "batch-size=8",
+            "accumulate-steps=2",
+            "optimizer.name=adamw",
+            "optimizer.clip-norm=0.5",
+            "optimizer.ema-decay=0.9");
     String undisturbed = CLUSTER.hdfs("/runs/undisturbed");
     train(undisturbed, settings.toArray(String[]::new));
 
@@ -177,6 +169,54 @@ class PipelineTest {
         .as("the history has no gap")
         .extracting(Report.EpochPoint::step)
         .containsExactly(8L, 16L, 24L);
+    checkMovingAverage(disturbed);
+  }
+
+  /** Evaluates the moving average, and the mean of the ranks' averages as a file of its own. */
+  private static void checkMovingAverage(String run) throws Exception {
+    Checkpoint checkpoint = newest(run);
+    RunState state = checkpoint.state(RunState.class);
+    Map<String, HostTensor> mean = Checkpoint.read(CLUSTER.files(), checkpoint.model());
+    List<Map<String, HostTensor>> ranks = new ArrayList<>();
+    for (String file : List.of("optimizer-0", "optimizer-1")) {
+      Path path = new Path(checkpoint.directory(), file + ".safetensors");
+      ranks.add(Checkpoint.read(CLUSTER.files(), path));
+    }
+    mean.forEach(
+        (name, tensor) -> {
+          for (int i = 0; tensor.isFloat() && i < tensor.floats().length; i++) {
+            float one = ranks.get(0).get("ema/" + name).floats()[i];
+            tensor.floats()[i] = (one + ranks.get(1).get("ema/" + name).floats()[i]) / 2;
+          }
+        });
+    Path file = new Path(CLUSTER.hdfs("/mean.safetensors"));
+    try (OutputStream out = CLUSTER.files().create(file)) {
+      Safetensors.write(out, mean, Map.of());
+    }
+    Report average = evaluate(run, "weights=ema");
+    Report alone =
+        evaluate(
+            file.toString(),
+            "model=" + state.model(),
+            "image-size=28",
+            "mean=" + state.mean(),
+            "std=" + state.std());
+    assertThat(average.loss()).isCloseTo(alone.loss(), within(1e-6));
+    assertThat(average.confusion()).isDeepEqualTo(alone.confusion());
+    assertThat(average.loss()).isNotCloseTo(evaluate(run).loss(), within(1e-3));
+    assertThat(Inspect.inspect(run).get("newest").get("ema-decay").asDouble()).isEqualTo(0.9);
+  }
+
+  private static Report evaluate(String checkpoint, String... settings) throws Exception {
+    List<String> all =
+        new ArrayList<>(
+            List.of(
+                "input=" + CLUSTER.hdfs("/shards/val"),
+                "checkpoint=" + checkpoint,
+                "output=" + CLUSTER.hdfs("/reports/" + new Path(checkpoint).getName())));
+    all.addAll(List.of(settings));
+    return EvaluateModel.run(
+        CLUSTER.spark(), ConfigReader.read(EvaluateModel.Settings.class, "evaluate", null, all));
   }
 
   @Test

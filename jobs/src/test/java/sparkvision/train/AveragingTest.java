@@ -76,6 +76,45 @@ class AveragingTest {
     assertThat(rounds.get(7)).extracting(RoundReport::rank).containsExactly(0, 1);
   }
 
+  /** What {@link MovingAverage} builds on. */
+  @Test
+  void theMeanOfTheRanksMovingAveragesIsThatOfTheirMean() {
+    OptimizerConfig config = OptimizerConfig.plainSgd().withEmaDecay(0.8);
+    try (Engine one = network(4, config);
+        Engine two = network(4, config)) {
+      float[] expected = averaged(one);
+      for (int step = 0; step < 9; step++) {
+        one.forwardBackward(batch(step, 0, 4));
+        one.update(0.5);
+        two.forwardBackward(batch(step, 4, 4));
+        two.update(0.5);
+        float[] mean = Coordinator.mean(List.of(averaged(one), averaged(two)));
+        for (int i = 0; i < mean.length; i++) {
+          expected[i] = 0.8f * expected[i] + 0.2f * mean[i];
+        }
+        if (step % 3 == 2) {
+          one.writeAveraged(mean);
+          two.writeAveraged(mean);
+        }
+      }
+      float[] found = Coordinator.mean(List.of(ema(one), ema(two)));
+      assertThat(relativeError(found, expected)).isLessThan(1e-6);
+      assertThat(relativeError(ema(one), expected)).isGreaterThan(1e-3);
+      assertThat(relativeError(averaged(one), expected)).isGreaterThan(1e-3);
+    }
+  }
+
+  /** As {@link #averaged}: there are no statistics, and so the order is the same. */
+  private static float[] ema(Engine engine) {
+    float[] values = new float[engine.averagedSize()];
+    int filled = 0;
+    for (HostTensor tensor : engine.emaState().values()) {
+      System.arraycopy(tensor.floats(), 0, values, filled, tensor.floats().length);
+      filled += tensor.floats().length;
+    }
+    return values;
+  }
+
   @Test
   void theMeanIsSummedInRankOrder() throws Exception {
     // (1e8 + 1) - 1e8 is 0 in float32, 1e8 - 1e8 + 1 is 1: the order shows.
@@ -163,6 +202,10 @@ class AveragingTest {
    * Convolution, pool and linear layer, without batch norm, whose statistics depend on the batch.
    */
   private static Engine network(int batch) {
+    return network(batch, OptimizerConfig.plainSgd());
+  }
+
+  private static Engine network(int batch, OptimizerConfig config) {
     Graph g = new Graph(Graph.Mode.TRAINING, 3);
     Tensor images = g.input("input", batch, 2, 9, 9);
     Tensor x = g.relu(g.conv("conv", 2, 6, 3, 3).padding(1).apply(images));
@@ -170,7 +213,7 @@ class AveragingTest {
     Tensor logits = g.linear("head", 6, 3).apply(x);
     g.output("logits", logits);
     g.loss(Losses.crossEntropy(g, logits, g.indices("labels", batch), 0.1));
-    return Engines.open("nd4j", g, OptimizerConfig.plainSgd());
+    return Engines.open("nd4j", g, config);
   }
 
   private static Map<String, HostTensor> batch(int step, int first, int count) {

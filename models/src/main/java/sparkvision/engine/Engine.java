@@ -11,6 +11,11 @@ import sparkvision.weights.HostTensor;
  */
 public interface Engine extends AutoCloseable {
 
+  /**
+   * What the moving average of {@code name} is called in {@link #optimizerState}, before the name.
+   */
+  String EMA = "ema/";
+
   /** Every parameter and buffer by state-dict name, in the order of declaration; a copy. */
   Map<String, HostTensor> state();
 
@@ -47,7 +52,19 @@ public interface Engine extends AutoCloseable {
    */
   HostTensor gradient(String name);
 
-  /** One optimizer step from the last gradients. */
+  /**
+   * Adds the last gradients to a sum. The next update uses the mean of those added, and nothing
+   * else, and clears the sum.
+   *
+   * @throws IllegalStateException before the first {@link #forwardBackward}
+   */
+  void accumulate();
+
+  /**
+   * One optimizer step from the accumulated gradients; if there are none, from the last ones.
+   *
+   * @throws IllegalStateException before the first {@link #forwardBackward}
+   */
   void update(double learningRate);
 
   /** The optimizer's exact state by name; empty before the first step. */
@@ -59,6 +76,13 @@ public interface Engine extends AutoCloseable {
    * @throws IllegalArgumentException if a tensor is missing, unknown or of another shape or type
    */
   void loadOptimizerState(Map<String, HostTensor> state);
+
+  /**
+   * The moving average of parameters and float running statistics, and the counters as they are (as
+   * timm's ModelEmaV3 has it): a state for {@link #load}. Empty without {@code emaDecay}, and
+   * before the first update.
+   */
+  Map<String, HostTensor> emaState();
 
   /** How many numbers are averaged between ranks: parameters, then float running statistics. */
   int averagedSize();

@@ -65,7 +65,7 @@ final class Kernels {
     return gradients.get(tensor);
   }
 
-  /** What has to be computed on the Java side before a run; takes the optimizer step. */
+  /** What has to be computed on the Java side before a run; takes the optimizer's draw. */
   void prepare(long step) {
     preparations.forEach(preparation -> preparation.accept(step));
   }

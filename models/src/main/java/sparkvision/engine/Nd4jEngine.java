@@ -32,8 +32,7 @@ final class Nd4jEngine implements Engine {
   private final Map<Variable, Integer> offsets = new LinkedHashMap<>(); // into weights
   private final Map<Tensor, Long> counters = new LinkedHashMap<>();
   private final int averagedSize;
-  private final float[] weightCopy; // room for the largest parameter
-  private final float[] gradientCopy;
+  private final Optimizer.Loop loop = Optimizer.Loop.serial();
   private boolean differentiated;
   private boolean closed;
 
@@ -68,11 +67,14 @@ final class Nd4jEngine implements Engine {
     this.averagedSize = (int) size;
     this.weights = plan.own(Math.max(1, size));
     this.gradients = training ? plan.own(Math.max(1, graph.parameterCount())) : null;
-    this.optimizer = training ? new Optimizer(config, parameters()) : null;
-    int largest =
-        parameters().stream().mapToInt(parameter -> (int) parameter.elements()).max().orElse(0);
-    this.weightCopy = new float[training ? largest : 0];
-    this.gradientCopy = new float[training ? largest : 0];
+    this.optimizer =
+        training
+            ? new Optimizer(
+                config,
+                parameters(),
+                variables(Variable.Role.STATISTIC),
+                new Weights(offsets.values().stream().mapToInt(offset -> offset).toArray()))
+            : null;
 
     offsets.forEach(
         (variable, offset) ->
@@ -98,10 +100,39 @@ final class Nd4jEngine implements Engine {
   }
 
   private List<Tensor> parameters() {
+    return variables(Variable.Role.PARAMETER);
+  }
+
+  private List<Tensor> variables(Variable.Role role) {
     return offsets.keySet().stream()
-        .filter(variable -> variable.role() == Variable.Role.PARAMETER)
+        .filter(variable -> variable.role() == role)
         .map(Variable::tensor)
         .toList();
+  }
+
+  /** The flat arrays, for the optimizer; a parameter has one offset in both. */
+  private final class Weights implements Optimizer.Weights {
+
+    private final int[] offsets;
+
+    Weights(int[] offsets) {
+      this.offsets = offsets;
+    }
+
+    @Override
+    public void read(int variable, int first, float[] target, int count) {
+      NativeMemory.read(weights, offsets[variable] + (long) first, target, 0, count);
+    }
+
+    @Override
+    public void write(int variable, int first, float[] source, int count) {
+      NativeMemory.write(weights, offsets[variable] + (long) first, source, 0, count);
+    }
+
+    @Override
+    public void readGradient(int parameter, int first, float[] target, int count) {
+      NativeMemory.read(gradients, offsets[parameter] + (long) first, target, 0, count);
+    }
   }
 
   private void differentiate(Tensor loss) {
@@ -213,7 +244,7 @@ final class Nd4jEngine implements Engine {
                 plan.write(kernels.value(tensor), inputs.get(name).floats());
               }
             });
-    kernels.prepare(optimizer == null ? 0 : optimizer.step());
+    kernels.prepare(optimizer == null ? 0 : optimizer.draw());
     if (graph.mode() == Graph.Mode.TRAINING) {
       for (Node node : graph.nodes()) {
         if (node.kind() == Node.Kind.BATCH_NORM) {
@@ -274,20 +305,15 @@ final class Nd4jEngine implements Engine {
   }
 
   @Override
+  public void accumulate() {
+    requireGradients();
+    optimizer.accumulate(loop);
+  }
+
+  @Override
   public void update(double learningRate) {
     requireGradients();
-    optimizer.beginStep();
-    for (Map.Entry<Variable, Integer> entry : offsets.entrySet()) {
-      if (entry.getKey().role() != Variable.Role.PARAMETER) {
-        continue;
-      }
-      Tensor parameter = entry.getKey().tensor();
-      int size = (int) parameter.elements();
-      NativeMemory.read(weights, entry.getValue(), weightCopy, 0, size);
-      NativeMemory.read(gradients, entry.getValue(), gradientCopy, 0, size);
-      optimizer.update(parameter, weightCopy, gradientCopy, learningRate);
-      NativeMemory.write(weights, entry.getValue(), weightCopy, 0, size);
-    }
+    optimizer.step(learningRate, loop);
   }
 
   @Override
@@ -301,6 +327,17 @@ final class Nd4jEngine implements Engine {
       throw new IllegalStateException("Cannot load optimizer state: the graph is for inference");
     }
     optimizer.load(state);
+  }
+
+  @Override
+  public Map<String, HostTensor> emaState() {
+    Map<String, HostTensor> averages = optimizer == null ? Map.of() : optimizer.ema();
+    if (averages.isEmpty()) {
+      return averages;
+    }
+    Map<String, HostTensor> state = state();
+    state.putAll(averages);
+    return state;
   }
 
   @Override

@@ -12,7 +12,8 @@ public final class Dropout {
    * Fills {@code mask} with 0 (dropped) or 1 / (1 − rate) (kept).
    *
    * @param seed the graph's {@link Graph#noiseSeed}
-   * @param step how many optimizer steps were taken before
+   * @param step how many optimizer steps were taken before; in the upper half how many gradients
+   *     were accumulated since, so that those of one step drop different elements
    * @param index which dropout of the graph this is
    */
   public static void fill(float[] mask, long seed, long step, long index, double rate) {

@@ -279,8 +279,8 @@ public final class Parity {
         requireKnown(optimizer, "name", "lr", "momentum", "nesterov", "weight-decay");
         double momentum = optimizer.getDouble("momentum");
         boolean nesterov = optimizer.getBoolean("nesterov");
-        return new OptimizerConfig(
-            OptimizerConfig.Name.SGD, momentum, nesterov, 0, 0, 0, decay, true);
+        OptimizerConfig sgd = OptimizerConfig.of(OptimizerConfig.Name.SGD).withWeightDecay(decay);
+        return nesterov ? sgd.withNesterov(momentum) : sgd.withMomentum(momentum);
       case "adamw":
         requireKnown(optimizer, "name", "lr", "betas", "eps", "weight-decay");
         List<Double> betas = optimizer.getDoubleList("betas");
@@ -289,8 +289,10 @@ public final class Parity {
               String.format("Invalid betas: %s (must be two numbers)", betas));
         }
         double epsilon = optimizer.getDouble("eps");
-        return new OptimizerConfig(
-            OptimizerConfig.Name.ADAMW, 0, false, betas.get(0), betas.get(1), epsilon, decay, true);
+        return OptimizerConfig.of(OptimizerConfig.Name.ADAMW)
+            .withBetas(betas.get(0), betas.get(1))
+            .withEpsilon(epsilon)
+            .withWeightDecay(decay);
       default:
         throw new IllegalArgumentException(
             String.format("Invalid optimizer: %s (must be sgd or adamw)", kind));

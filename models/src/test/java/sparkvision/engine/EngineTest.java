@@ -22,9 +22,10 @@ import sparkvision.weights.HostTensor;
 class EngineTest {
 
   private static final OptimizerConfig SGD =
-      new OptimizerConfig(OptimizerConfig.Name.SGD, 0.9, true, 0, 0, 0, 1e-4, true);
+      OptimizerConfig.of(OptimizerConfig.Name.SGD).withNesterov(0.9).withWeightDecay(1e-4);
   private static final OptimizerConfig ADAMW =
-      new OptimizerConfig(OptimizerConfig.Name.ADAMW, 0, false, 0.9, 0.999, 1e-8, 1e-2, false);
+      OptimizerConfig.of(OptimizerConfig.Name.ADAMW).withWeightDecay(1e-2).sparingNormAndBias();
+  private static final OptimizerConfig AVERAGING = ADAMW.withClipNorm(0.5).withEmaDecay(0.9);
 
   private static final Map<String, HostTensor> BATCH =
       Map.of("x", Draw.normal(1, 6, 2, 8, 8), "labels", Draw.labels(2, 3, 6));
@@ -115,7 +116,7 @@ class EngineTest {
 
   @Test
   void resumedTrainingEqualsUninterruptedTraining() {
-    for (OptimizerConfig config : List.of(SGD, ADAMW)) {
+    for (OptimizerConfig config : List.of(SGD, ADAMW, AVERAGING)) {
       try (Engine whole = trainer(1, config);
           Engine interrupted = trainer(1, config);
           Engine resumed = trainer(1, config)) {
@@ -125,7 +126,97 @@ class EngineTest {
         resumed.loadOptimizerState(interrupted.optimizerState());
         train(resumed, 3);
         assertThat(bits(resumed.state())).isEqualTo(bits(whole.state()));
+        assertThat(bits(resumed.emaState())).isEqualTo(bits(whole.emaState()));
       }
+    }
+  }
+
+  @Test
+  void theMovingAverageIsAStateOfItsOwn() {
+    try (Engine engine = trainer(1, AVERAGING);
+        Engine plain = trainer(1, ADAMW);
+        Engine inference = Engines.open("nd4j", classifier(Graph.Mode.INFERENCE, 1), null)) {
+      float[] start = engine.state().get("head.weight").floats();
+      assertThat(engine.emaState()).as("before the first update").isEmpty();
+      engine.forwardBackward(BATCH);
+      float[] statistic = engine.state().get("norm.running_mean").floats();
+      engine.update(0.05);
+      engine.forwardBackward(BATCH);
+      Map<String, HostTensor> state = engine.state();
+      Map<String, HostTensor> ema = engine.emaState();
+      assertThat(ema.keySet()).containsExactlyElementsOf(state.keySet());
+      float[] moved = state.get("head.weight").floats();
+      for (int i = 0; i < start.length; i++) {
+        float expected = 0.9f * start[i] + 0.1f * moved[i];
+        assertThat(ema.get("head.weight").floats()[i]).isCloseTo(expected, within(1e-6f));
+      }
+      assertThat(ema.get("norm.running_mean").floats())
+          .as("as it stood at the first update")
+          .containsExactly(statistic)
+          .isNotEqualTo(state.get("norm.running_mean").floats());
+      assertThat(ema.get("norm.num_batches_tracked").longs()).containsExactly(2);
+      inference.load(ema);
+      assertThat(inference.emaState()).isEmpty();
+      train(plain, 1);
+      assertThat(plain.emaState()).isEmpty();
+    }
+  }
+
+  /** A linear layer on each image: no norm, whose statistics depend on the batch. */
+  private static Engine linear(int batch) {
+    Graph g = new Graph(Graph.Mode.TRAINING, 4);
+    Tensor logits = g.linear("head", 10, 3).apply(g.input("x", batch, 10));
+    g.output("logits", logits);
+    g.loss(Losses.crossEntropy(g, logits, g.indices("labels", batch), 0));
+    return Engines.open("nd4j", g, SGD);
+  }
+
+  @Test
+  void accumulatedMicroBatchesMoveTheWeightsAsOneBatchDoes() {
+    float[] images = Draw.normal(5, 6, 10).floats();
+    long[] labels = Draw.labels(6, 3, 6).longs();
+    try (Engine whole = linear(6);
+        Engine parts = linear(2);
+        Engine last = linear(2)) {
+      for (int step = 0; step < 3; step++) {
+        whole.forwardBackward(
+            Map.of("x", HostTensor.of(images, 6, 10), "labels", HostTensor.ofLongs(labels, 6)));
+        whole.update(0.5);
+        for (int part = 0; part < 3; part++) {
+          Map<String, HostTensor> batch =
+              Map.of(
+                  "x", HostTensor.of(Arrays.copyOfRange(images, 20 * part, 20 * part + 20), 2, 10),
+                  "labels",
+                      HostTensor.ofLongs(Arrays.copyOfRange(labels, 2 * part, 2 * part + 2), 2));
+          parts.forwardBackward(batch);
+          parts.accumulate();
+          last.forwardBackward(batch);
+        }
+        parts.update(0.5);
+        last.update(0.5);
+      }
+      float[] expected = whole.state().get("head.weight").floats();
+      assertThat(parts.state().get("head.weight").floats())
+          .containsExactly(expected, within(1e-6f));
+      assertThat(last.state().get("head.weight").floats()[0])
+          .isNotCloseTo(expected[0], within(1e-3f));
+    }
+  }
+
+  @Test
+  void microBatchesOfOneStepDropDifferentElements() {
+    try (Engine engine = trainer(1, SGD);
+        Engine same = trainer(1, SGD)) {
+      float[] first = engine.forwardBackward(BATCH).get("logits").floats();
+      engine.accumulate();
+      float[] second = engine.forwardBackward(BATCH).get("logits").floats();
+      assertThat(second).isNotEqualTo(first);
+      engine.accumulate();
+      engine.update(0);
+      assertThat(engine.forwardBackward(BATCH).get("logits").floats()).isNotEqualTo(second);
+      same.forwardBackward(BATCH);
+      same.accumulate();
+      assertThat(same.forwardBackward(BATCH).get("logits").floats()).containsExactly(second);
     }
   }
 
@@ -298,6 +389,9 @@ class EngineTest {
   void refusesToUseGradientsThatAreNotThere() {
     try (Engine engine = trainer(1, SGD)) {
       assertThatThrownBy(() -> engine.update(0.1))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("Cannot use gradients: none were computed yet");
+      assertThatThrownBy(engine::accumulate)
           .isInstanceOf(IllegalStateException.class)
           .hasMessage("Cannot use gradients: none were computed yet");
       engine.forwardBackward(BATCH);

@@ -236,7 +236,7 @@ class DenseNetTest {
   void keepsGradientsFiniteAndLearns(int dims) {
     Graph g = build(Graph.Mode.TRAINING, tiny(dims, 0.1), 4, 11);
     OptimizerConfig sgd =
-        new OptimizerConfig(OptimizerConfig.Name.SGD, 0.9, true, 0, 0, 0, 1e-4, true);
+        OptimizerConfig.of(OptimizerConfig.Name.SGD).withNesterov(0.9).withWeightDecay(1e-4);
     Map<String, HostTensor> batch =
         Map.of(
             "image", Draw.normal(1, g.inputs().get("image").shape()),
