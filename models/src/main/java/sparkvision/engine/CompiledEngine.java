@@ -3,10 +3,12 @@ package sparkvision.engine;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
+import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 import sparkvision.plan.CompiledGraph;
 import sparkvision.weights.HostTensor;
@@ -20,8 +22,7 @@ final class CompiledEngine implements Engine {
   private final Map<Tensor, Long> counters = new LinkedHashMap<>();
   private final List<Variable> floats; // parameters, then running statistics
   private final int averagedSize;
-  private final float[] weightCopy;
-  private final float[] gradientCopy;
+  private Optimizer.Scratch[] scratches = new Optimizer.Scratch[0];
   private boolean differentiated;
   private boolean closed;
 
@@ -39,14 +40,18 @@ final class CompiledEngine implements Engine {
                 options.memory() == EngineOptions.Memory.LEAN,
                 options.poison()));
     this.floats =
-        java.util.stream.Stream.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)
+        Stream.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)
             .flatMap(role -> graph.variables().stream().filter(v -> v.role() == role))
             .toList();
     this.averagedSize = (int) floats.stream().mapToLong(v -> v.tensor().elements()).sum();
-    this.optimizer = training ? new Optimizer(config, parameters()) : null;
-    int largest = parameters().stream().mapToInt(p -> (int) p.elements()).max().orElse(0);
-    this.weightCopy = new float[training ? largest : 0];
-    this.gradientCopy = new float[training ? largest : 0];
+    this.optimizer =
+        training
+            ? new Optimizer(
+                config,
+                tensors(Variable.Role.PARAMETER),
+                tensors(Variable.Role.STATISTIC),
+                new Weights())
+            : null;
     for (Variable variable : graph.variables()) {
       if (variable.role() == Variable.Role.COUNTER) {
         counters.put(variable.tensor(), 0L);
@@ -58,11 +63,51 @@ final class CompiledEngine implements Engine {
     }
   }
 
-  private List<Tensor> parameters() {
+  private List<Tensor> tensors(Variable.Role role) {
     return floats.stream()
-        .filter(variable -> variable.role() == Variable.Role.PARAMETER)
+        .filter(variable -> variable.role() == role)
         .map(Variable::tensor)
         .toList();
+  }
+
+  /** Parameters, then running statistics, by number. */
+  private final class Weights implements Optimizer.Weights {
+    @Override
+    public void read(int variable, int first, float[] target, int count) {
+      compiled.readWeights(offset(variable) + first, target, 0, count);
+    }
+
+    @Override
+    public void write(int variable, int first, float[] source, int count) {
+      compiled.writeWeights(offset(variable) + first, source, 0, count);
+    }
+
+    @Override
+    public void readGradient(int parameter, int first, float[] target, int count) {
+      compiled.readGradients(offset(parameter) + first, target, 0, count);
+    }
+
+    private long offset(int variable) {
+      return compiled.offset(floats.get(variable).tensor());
+    }
+  }
+
+  /** Tiles are dealt out in runs, one per thread. */
+  private void loop(int tiles, Optimizer.Body body) {
+    Team team = compiled.team();
+    team.enter();
+    if (scratches.length == 0) {
+      scratches =
+          Stream.generate(Optimizer.Scratch::new)
+              .limit(team.threads())
+              .toArray(Optimizer.Scratch[]::new);
+    }
+    team.run(
+        (m, n) -> {
+          for (int tile = tiles * m / n; tile < tiles * (m + 1) / n; tile++) {
+            body.run(tile, scratches[m]);
+          }
+        });
   }
 
   @Override
@@ -159,7 +204,7 @@ final class CompiledEngine implements Engine {
   @Override
   public HostTensor gradient(String name) {
     requireGradients();
-    for (Tensor parameter : parameters()) {
+    for (Tensor parameter : tensors(Variable.Role.PARAMETER)) {
       if (parameter.name().equals(name)) {
         float[] values = new float[Math.toIntExact(parameter.elements())];
         compiled.readGradients(compiled.offset(parameter), values, 0, values.length);
@@ -187,15 +232,24 @@ final class CompiledEngine implements Engine {
   @Override
   public void update(double learningRate) {
     requireGradients();
-    optimizer.beginStep();
-    for (Tensor parameter : parameters()) {
-      int size = (int) parameter.elements();
-      int offset = compiled.offset(parameter);
-      compiled.readWeights(offset, weightCopy, 0, size);
-      compiled.readGradients(offset, gradientCopy, 0, size);
-      optimizer.update(parameter, weightCopy, gradientCopy, learningRate);
-      compiled.writeWeights(offset, weightCopy, 0, size);
+    optimizer.step(learningRate, this::loop);
+  }
+
+  @Override
+  public void accumulate() {
+    requireGradients();
+    optimizer.accumulate(this::loop);
+  }
+
+  @Override
+  public Map<String, HostTensor> emaState() {
+    Map<String, HostTensor> averages = optimizer == null ? Map.of() : optimizer.ema();
+    if (averages.isEmpty()) {
+      return averages;
     }
+    Map<String, HostTensor> state = state();
+    state.putAll(averages);
+    return state;
   }
 
   @Override

@@ -35,8 +35,7 @@ final class Concatenations {
   /** One shared buffer. */
   private static final class Group {
     final long channels;
-    final List<Tensor> parts = new ArrayList<>();
-    final Set<Tensor> prefixes = new HashSet<>();
+    final Set<Tensor> parts = new HashSet<>();
     Value data;
     Value gradient; // null until somebody contributes
     final float[] mean;
@@ -88,7 +87,6 @@ final class Concatenations {
     }
     for (Node node : chain) {
       places.put(node.output(), new Place(group, 0, (int) node.output().size(1)));
-      group.prefixes.add(node.output());
       group.normalised |= isNormalised(node.output());
     }
     for (Node node : chain) {
@@ -117,6 +115,16 @@ final class Concatenations {
     return places.containsKey(tensor);
   }
 
+  /** The value of a tensor, copied into its shared buffer if it is a part of one. */
+  Value placed(Tensor tensor, Value value) {
+    Place place = places.get(tensor);
+    if (place == null || !place.group.parts.contains(tensor)) {
+      return value;
+    }
+    fill(place.group, place.offset, value, place.channels);
+    return part(place.group, place.offset, place.channels);
+  }
+
   /** Lowers a concatenation of channels: copies into the buffer what is not there yet. */
   void concat(Node node) {
     Place place = places.get(node.output());
@@ -126,23 +134,20 @@ final class Concatenations {
       int channels = (int) input.size(1);
       Place own = places.get(input);
       if (own == null || own.group != place.group || own.offset != offset) {
-        fill(place.group, offset, lowering.value(input), input);
+        fill(place.group, offset, lowering.value(input), channels);
         int from = offset;
         int index = i;
         if (lowering.wants(node, i)) {
           lowering.tape(
               () -> lowering.contribute(node, index, gradient(place.group, from, channels)));
         }
-      } else if (!place.group.prefixes.contains(input)) {
-        fill(place.group, offset, lowering.value(input), input);
-        lowering.bind(input, part(place.group, offset, channels));
       }
       offset += channels;
     }
     lowering.bind(node.output(), part(place.group, 0, offset));
   }
 
-  private void fill(Group group, int offset, Value value, Tensor tensor) {
+  private void fill(Group group, int offset, Value value, int channels) {
     if (group.data == null) {
       long[] shape = value.dims();
       shape[1] = group.channels;
@@ -150,7 +155,6 @@ final class Concatenations {
           lowering.program.value("concat", lowering.compute, shape, Value.channelsLast(shape));
     }
     Value source = lowering.channelsLast(value);
-    int channels = (int) tensor.size(1);
     Value target = part(group, offset, channels);
     if (!group.normalised) {
       move(source, target, false);

@@ -82,8 +82,9 @@ final class Lowering {
 
   // Forward.
 
+  /** Says where a tensor lies; a part of a shared buffer is copied there. */
   void bind(Tensor tensor, Value value) {
-    values.put(tensor, value);
+    values.put(tensor, concatenations.placed(tensor, value));
   }
 
   /** Where a tensor lies. */
