@@ -102,7 +102,10 @@ public final class CompiledGraph implements AutoCloseable {
       }
     }
     if (training) {
-      parameters().forEach(lowering::want);
+      for (Tensor parameter : parameters()) {
+        lowering.want(parameter);
+        lowering.home(parameter, flat(gradients, parameter, offsets.get(parameter)));
+      }
       graph.requestedGradients().forEach(lowering::want);
     }
     lowering.forward(KERNELS);
@@ -144,7 +147,7 @@ public final class CompiledGraph implements AutoCloseable {
     lowering.backward(loss, one);
     for (Tensor parameter : parameters()) {
       Value gradient = lowering.gradient(parameter);
-      if (gradient != null) {
+      if (gradient != null && gradient.storage.memory != gradients) {
         lowering.copy(gradient, flat(gradients, parameter, offsets.get(parameter)));
       }
     }

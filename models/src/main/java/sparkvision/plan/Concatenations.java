@@ -154,7 +154,7 @@ final class Concatenations {
       group.data =
           lowering.program.value("concat", lowering.compute, shape, Value.channelsLast(shape));
     }
-    Value source = lowering.channelsLast(value);
+    Value source = lowering.rows(value);
     Value target = part(group, offset, channels);
     if (!group.normalised) {
       move(source, target, false);
@@ -234,7 +234,7 @@ final class Concatenations {
   }
 
   void add(Tensor tensor, Value gradient) {
-    Value source = lowering.channelsLast(gradient);
+    Value source = lowering.rows(gradient);
     Target target = target(tensor);
     move(source, target.value, target.adding);
   }

@@ -49,6 +49,7 @@ final class Lowering {
   private final Map<Tensor, Value> gradients = new LinkedHashMap<>();
   private final Set<Value> ownedGradients = new HashSet<>();
   private final Map<Tensor, Value> parts = new HashMap<>(); // gradients that slices fill
+  private final Map<Tensor, Value> homes = new HashMap<>();
   private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
   private final Map<Tensor, Value> remade = new HashMap<>();
   final Concatenations concatenations;
@@ -185,6 +186,20 @@ final class Lowering {
       return concatenations.gradient(tensor);
     }
     return gradients.get(tensor);
+  }
+
+  /**
+   * Where a kernel that alone reads a parameter writes its gradient: the place it is asked for
+   * from. Else a value to {@link #contribute}.
+   */
+  Value gradientHome(Tensor parameter) {
+    Value home = homes.get(parameter);
+    return home != null && consumers(parameter).size() == 1 ? home : fresh(parameter, Type.FLOAT32);
+  }
+
+  /** Says where the gradient of a parameter belongs in the end. */
+  void home(Tensor parameter, Value place) {
+    homes.put(parameter, place);
   }
 
   /** Adds to the gradient of a node's input, unless nobody wants it. */
@@ -389,6 +404,11 @@ final class Lowering {
     return value.isChannelsLast()
         ? value
         : moved(value, value.type, Value.channelsLast(value.dims()));
+  }
+
+  /** The value as rows of channels, copied unless it lies so. */
+  Value rows(Value value) {
+    return value.isRows() ? value : channelsLast(value);
   }
 
   /** The value, copied if it has gaps. */

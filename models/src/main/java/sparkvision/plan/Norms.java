@@ -8,7 +8,6 @@ import sparkvision.graph.Tensor;
 import sparkvision.kernels.Loops;
 import sparkvision.kernels.Rows;
 import sparkvision.kernels.Team;
-import sparkvision.kernels.Type;
 
 /** Batch norm, with the ReLU behind it if there is one. Layout: channels last. */
 final class Norms {
@@ -20,7 +19,7 @@ final class Norms {
   }
 
   private static void batchNorm(Node node, Lowering l) {
-    Value x = l.channelsLast(l.in(node, 0));
+    Value x = l.rows(l.in(node, 0));
     Node relu = l.soleConsumer(node.output(), Node.Kind.RELU);
     Tensor output = relu == null ? node.output() : relu.output();
     if (relu != null) {
@@ -229,9 +228,9 @@ final class Norms {
       if (given == null) {
         return;
       }
-      Value dy = l.channelsLast(given);
-      Value dGamma = l.fresh(node.input(1), Type.FLOAT32);
-      Value dBeta = l.fresh(node.input(2), Type.FLOAT32);
+      Value dy = l.rows(given);
+      Value dGamma = l.gradientHome(node.input(1));
+      Value dBeta = l.gradientHome(node.input(2));
       boolean wanted = l.wants(node, 0);
       Value dx = null;
       Concatenations.Target target = null;

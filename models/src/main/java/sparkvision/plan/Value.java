@@ -129,6 +129,28 @@ final class Value {
     return rank() >= 2 && lies(channelsLast(dims));
   }
 
+  /**
+   * Whether (B, C, ...) lies as rows of channels, one per pixel and equally far apart: channels
+   * last, or some of the channels of a wider value.
+   */
+  boolean isRows() {
+    if (strides == null || rank() < 2 || (dims[1] != 1 && strides[1] != 1)) {
+      return false;
+    }
+    long expected = -1;
+    int[] order = channelsLastOrder(rank());
+    for (int i = order.length - 2; i >= 0; i--) {
+      int axis = order[i];
+      if (dims[axis] != 1) {
+        if (expected >= 0 && strides[axis] != expected) {
+          return false;
+        }
+        expected = strides[axis] * dims[axis];
+      }
+    }
+    return true;
+  }
+
   /** Whether it fills a stretch of memory without gaps, in whatever order of axes. */
   boolean isDense() {
     return lies(inOrder(dims, order()));

@@ -72,7 +72,7 @@ final class Windows {
             Desc dWeights = l.dnnl.any(Type.FLOAT32, weight.dims());
             Value dBias = null;
             if (bias != null) {
-              dBias = l.fresh(node.input(2), Type.FLOAT32);
+              dBias = l.gradientHome(node.input(2));
             }
             Primitive backward =
                 l.dnnl.convolutionBackwardWeights(
@@ -92,7 +92,7 @@ final class Windows {
                 .out(DNNL_ARG_DIFF_BIAS, dBias)
                 .flop(flop)
                 .add();
-            Value plain = l.fresh(node.input(1), Type.FLOAT32);
+            Value plain = l.gradientHome(node.input(1));
             l.copy(dWeight, grouped(plain, node.integer("groups")));
             l.contribute(node, 1, plain);
             if (dBias != null) {
