@@ -40,7 +40,7 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
       description = "Settings laid over the file.")
   private List<String> settings = List.of();
 
-  /** As typed on the command line; also the name of the conf file. */
+  /** As typed on the command line; with dashes for blanks also the name of the conf file. */
   abstract String name();
 
   abstract Class<C> schema();

@@ -70,7 +70,7 @@ final class ConfigReader {
 
   /** The job's own conf file, as it stands in the jar. */
   static Config defaults(String job) {
-    return ConfigFactory.parseResources("conf/" + job + ".conf");
+    return ConfigFactory.parseResources("conf/" + job.replace(' ', '-') + ".conf");
   }
 
   /** Every key of {@code schema} in the order of the record, as its conf file documents it. */

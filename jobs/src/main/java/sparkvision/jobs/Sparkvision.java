@@ -48,7 +48,10 @@ public final class Sparkvision {
     }
   }
 
-  /** Every job that reads a conf file; {@code inspect} and {@code verify-parity} take paths. */
+  /**
+   * Every job that reads a conf file, besides those of {@link Bench}; {@code inspect} and {@code
+   * verify-parity} take paths.
+   */
   static List<ConfJob<?>> confJobs() {
     return List.of(new UnpackIdx(), new ShardDataset(), new TrainModel(), new EvaluateModel());
   }
@@ -73,13 +76,10 @@ public final class Sparkvision {
   static int run(String... arguments) {
     Sparkvision top = new Sparkvision();
     CommandLine commandLine = new CommandLine(top);
-    for (ConfJob<?> job : confJobs()) {
-      CommandLine subcommand = new CommandLine(job);
-      subcommand
-          .getHelpSectionMap()
-          .put(UsageMessageSpec.SECTION_KEY_FOOTER, help -> "\n" + job.keys());
-      commandLine.addSubcommand(job.name(), subcommand);
-    }
+    confJobs().forEach(job -> commandLine.addSubcommand(withKeys(job)));
+    CommandLine bench = new CommandLine(new Bench());
+    Bench.jobs().forEach(job -> bench.addSubcommand(withKeys(job)));
+    commandLine.addSubcommand(bench);
     commandLine.addSubcommand(new Inspect());
     commandLine.addSubcommand(new VerifyParity());
     commandLine.setUsageHelpWidth(100);
@@ -107,6 +107,15 @@ public final class Sparkvision {
       System.err.printf("Cannot finish: %s (--debug prints the stack trace)%n", e);
       return Exit.FAILED.code();
     }
+  }
+
+  /** The job as a subcommand whose help lists its keys. */
+  private static CommandLine withKeys(ConfJob<?> job) {
+    CommandLine subcommand = new CommandLine(job);
+    subcommand
+        .getHelpSectionMap()
+        .put(UsageMessageSpec.SECTION_KEY_FOOTER, help -> "\n" + job.keys());
+    return subcommand;
   }
 
   private static Exit exit(Exception exception) {

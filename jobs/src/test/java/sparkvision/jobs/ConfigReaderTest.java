@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.typesafe.config.Config;
-import com.typesafe.config.ConfigFactory;
 import com.typesafe.config.ConfigObject;
 import java.io.File;
 import java.nio.file.Files;
@@ -12,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -131,13 +131,13 @@ class ConfigReaderTest {
     Set<String> paths = new TreeSet<>();
     keys.forEach(key -> paths.add(key.path()));
     Set<String> inFile = new TreeSet<>();
-    collect("", ConfigFactory.parseResources("conf/" + job.name() + ".conf").root(), paths, inFile);
+    collect("", ConfigReader.defaults(job.name()).root(), paths, inFile);
     assertThat(inFile).isEqualTo(paths);
     assertThat(job.keys()).contains(paths);
   }
 
   static List<ConfJob<?>> jobs() {
-    return Sparkvision.confJobs();
+    return Stream.of(Sparkvision.confJobs(), Bench.jobs()).flatMap(List::stream).toList();
   }
 
   private static void collect(
