@@ -25,7 +25,7 @@ final class RandomStep {
   private static final long SEED = 1;
   private static final double LEARNING_RATE = 1e-3; // small: random labels teach nothing
   private static final OptimizerConfig SGD =
-      new OptimizerConfig(OptimizerConfig.Name.SGD, 0.9, false, 0, 0, 0, 0, true);
+      OptimizerConfig.of(OptimizerConfig.Name.SGD).withMomentum(0.9);
 
   private final Graph graph;
   private final Map<String, HostTensor> inputs = new LinkedHashMap<>();
