@@ -7,16 +7,21 @@ import static org.assertj.core.api.Assertions.within;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.nd4j.autodiff.samediff.SameDiff;
 import org.nd4j.autodiff.samediff.VariableType;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+import sparkvision.Draw;
 import sparkvision.Networks;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
@@ -62,6 +67,49 @@ class SameDiffFileTest {
     assertThat(output.dup('c').data().asFloat()).containsExactly(y.floats(), within(1e-4f));
     try (Stream<Path> files = Files.list(folder)) {
       assertThat(files).containsExactly(file);
+    }
+  }
+
+  static Stream<Arguments> sentences() {
+    return Sentences.ALL.keySet().stream()
+        .flatMap(
+            sentence ->
+                Arrays.stream(Graph.Precision.values())
+                    .map(precision -> Arguments.of(sentence, precision)));
+  }
+
+  /** In doubles that leaves no room for another formula, and floats take other native code. */
+  @ParameterizedTest
+  @MethodSource("sentences")
+  void plainSameDiffComputesWhatPlainLoopsDo(
+      String sentence, Graph.Precision precision, @TempDir Path folder) throws IOException {
+    Graph g = new Graph(Graph.Mode.INFERENCE, 7, precision);
+    Tensor y = Sentences.ALL.get(sentence).apply(g);
+    g.output("result", y);
+    Map<String, HostTensor> state = Sentences.state(g, 3);
+    Path file = folder.resolve("network.sd");
+    g.save(file, state);
+
+    Map<String, HostTensor> given = new HashMap<>(state);
+    Map<String, INDArray> placeholders = new HashMap<>();
+    g.inputs()
+        .forEach(
+            (name, tensor) -> {
+              long[] indices = Draw.labels(4, 4, Math.toIntExact(tensor.elements())).longs();
+              given.put(name, HostTensor.ofLongs(indices, tensor.shape()));
+              placeholders.put(name, Nd4j.createFromArray(indices).reshape('c', tensor.shape()));
+            });
+    double[] expected = Naive.run(g, given).get(y);
+    INDArray output =
+        SameDiff.load(file.toFile(), false).output(placeholders, "result").get("result");
+    assertThat(output.shape()).containsExactly(y.shape());
+    double[] found = output.dup('c').data().asDouble();
+    assertThat(found).hasSameSizeAs(expected);
+    double tolerance = precision == Graph.Precision.DOUBLE ? 1e-11 : 2e-5;
+    for (int i = 0; i < found.length; i++) {
+      assertThat(found[i])
+          .as("element %d", i)
+          .isCloseTo(expected[i], within(tolerance * (1 + Math.abs(expected[i]))));
     }
   }
 
