@@ -18,8 +18,7 @@ public final class Conv {
   private final Tensor weight;
   private final Tensor bias; // null without
   private final long[] stride;
-  private final long[] padding; // before
-  private final long[] paddingAfter;
+  private final long[] padding; // null if causal
   private final long[] dilation;
   private final long groups;
 
@@ -30,7 +29,6 @@ public final class Conv {
         weight,
         null,
         Shapes.filled(weight.rank() - 2, 1),
-        new long[weight.rank() - 2],
         new long[weight.rank() - 2],
         Shapes.filled(weight.rank() - 2, 1),
         1);
@@ -43,7 +41,6 @@ public final class Conv {
       Tensor bias,
       long[] stride,
       long[] padding,
-      long[] paddingAfter,
       long[] dilation,
       long groups) {
     this.g = g;
@@ -52,7 +49,6 @@ public final class Conv {
     this.bias = bias;
     this.stride = stride;
     this.padding = padding;
-    this.paddingAfter = paddingAfter;
     this.dilation = dilation;
     this.groups = groups;
   }
@@ -60,25 +56,25 @@ public final class Conv {
   /** The same weights with a bias (O), zero at first. */
   public Conv withBias() {
     Tensor zeros = g.parameter(name + ".bias", Initializer.constant(0), weight.size(0));
-    return new Conv(g, name, weight, zeros, stride, padding, paddingAfter, dilation, groups);
+    return new Conv(g, name, weight, zeros, stride, padding, dilation, groups);
   }
 
   /** The same weights, {@code stride} pixels apart; 1 if never called. */
   public Conv stride(long... stride) {
     long[] strides = Shapes.perAxis(name, "stride", axes(), stride);
-    return new Conv(g, name, weight, bias, strides, padding, paddingAfter, dilation, groups);
+    return new Conv(g, name, weight, bias, strides, padding, dilation, groups);
   }
 
   /** The same weights, with {@code padding} zeros on both sides; 0 if never called. */
   public Conv padding(long... padding) {
     long[] paddings = Shapes.perAxis(name, "padding", axes(), padding);
-    return new Conv(g, name, weight, bias, stride, paddings, paddings, dilation, groups);
+    return new Conv(g, name, weight, bias, stride, paddings, dilation, groups);
   }
 
   /** The same weights, reading pixels that are {@code dilation} apart; 1 if never called. */
   public Conv dilation(long... dilation) {
     long[] dilations = Shapes.perAxis(name, "dilation", axes(), dilation);
-    return new Conv(g, name, weight, bias, stride, padding, paddingAfter, dilations, groups);
+    return new Conv(g, name, weight, bias, stride, padding, dilations, groups);
   }
 
   /**
@@ -96,19 +92,18 @@ public final class Conv {
     long[] shape = weight.shape();
     shape[1] = channels / groups;
     Tensor grouped = g.redeclared(weight, shape);
-    return new Conv(g, name, grouped, bias, stride, padding, paddingAfter, dilation, groups);
+    return new Conv(g, name, grouped, bias, stride, padding, dilation, groups);
   }
 
   /**
-   * The same weights, where no output sees an input to its right: all padding, dilation·(k − 1)
-   * zeros, comes first. For one spatial axis; to be called after {@link #dilation}.
+   * The same weights, where no output sees an input to its right: instead of padding on both sides,
+   * dilation·(k − 1) zeros come first. For one spatial axis.
    */
   public Conv causal() {
     if (axes() != 1) {
       throw Shapes.error("Cannot build %s: causal needs 1 spatial axis, it has %d", name, axes());
     }
-    long[] before = {dilation[0] * (weight.size(2) - 1)};
-    return new Conv(g, name, weight, bias, stride, before, new long[1], dilation, groups);
+    return new Conv(g, name, weight, bias, stride, null, dilation, groups);
   }
 
   private int axes() {
@@ -126,8 +121,9 @@ public final class Conv {
           name, weight, groups == 1 ? "" : " in " + groups + " groups", x);
     }
     long[] kernel = Arrays.copyOfRange(weight.shape(), 2, weight.rank());
-    long[] shape =
-        Shapes.slidden(name, x, weight.size(0), kernel, stride, padding, paddingAfter, dilation);
+    long[] before = padding != null ? padding : new long[] {dilation[0] * (kernel[0] - 1)};
+    long[] after = padding != null ? padding : new long[1];
+    long[] shape = Shapes.slidden(name, x, weight.size(0), kernel, stride, before, after, dilation);
     return g.node(
         Node.Kind.CONV,
         bias == null ? List.of(x, weight) : List.of(x, weight, bias),
@@ -137,9 +133,9 @@ public final class Conv {
             "stride",
             stride,
             "padding",
-            padding,
+            before,
             "padding-after",
-            paddingAfter,
+            after,
             "dilation",
             dilation,
             "groups",

@@ -61,7 +61,7 @@ public final class ConvTranspose {
     this.groups = groups;
   }
 
-  /** The same weights with a bias (O), zero at first; to be called after {@link #groups}. */
+  /** The same weights with a bias (O), zero at first. */
   public ConvTranspose withBias() {
     Tensor zeros = g.parameter(name + ".bias", Initializer.constant(0), channels());
     return new ConvTranspose(

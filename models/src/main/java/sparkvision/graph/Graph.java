@@ -164,21 +164,18 @@ public final class Graph extends Words {
    */
   public void requestGradient(Tensor input) {
     if (inputs.get(input.name()) != input || input.type() != Tensor.Type.FLOAT) {
-      throw new IllegalArgumentException(
-          String.format("Cannot request gradient of %s: it is no float input", input));
+      throw Shapes.error("Cannot request gradient of %s: it is no float input", input);
     }
     requestedGradients.add(input);
   }
 
   /** Declares a result that callers get by name; {@code loss} is the name of the loss. */
   public void output(String name, Tensor tensor) {
-    if (name.equals("loss") || outputs.containsKey(name)) {
-      throw new IllegalArgumentException(
-          String.format("Cannot declare output %s: the name is taken", name));
+    if (name.equals("loss") || isTaken(name)) {
+      throw Shapes.error("Cannot declare output %s: the name is taken", name);
     }
     if (tensor.type() != Tensor.Type.FLOAT) {
-      throw new IllegalArgumentException(
-          String.format("Cannot declare output %s: %s is int64, must be float", name, tensor));
+      throw Shapes.error("Cannot declare output %s: %s is int64, must be float", name, tensor);
     }
     outputs.put(name, tensor);
   }
@@ -225,9 +222,8 @@ public final class Graph extends Words {
   }
 
   private Tensor declared(String name, Tensor.Type type, long... shape) {
-    if (inputs.containsKey(name) || variables.containsKey(name)) {
-      throw new IllegalArgumentException(
-          String.format("Cannot declare %s: the name is taken", name));
+    if (isTaken(name)) {
+      throw Shapes.error("Cannot declare %s: the name is taken", name);
     }
     Tensor tensor = new Tensor(name, type, shape);
     if (Arrays.stream(shape).anyMatch(size -> size < 1)) {
@@ -238,6 +234,10 @@ public final class Graph extends Words {
           "Cannot declare %s: it holds more than %d numbers", tensor, Shapes.LARGEST);
     }
     return tensor;
+  }
+
+  private boolean isTaken(String name) {
+    return inputs.containsKey(name) || variables.containsKey(name) || outputs.containsKey(name);
   }
 
   /** The same parameter of another shape, in its place; nothing may have read it yet. */

@@ -86,7 +86,8 @@ final class Rearrange {
       }
       List<String> given = axes.get(i).stream().filter(known::containsKey).toList();
       long product = product(given, sizes);
-      if (product < 1 || x.size(i) % product != 0 || (open.isEmpty() && product != x.size(i))) {
+      boolean positive = given.stream().allMatch(name -> known.get(name) > 0);
+      if (!positive || x.size(i) % product != 0 || (open.isEmpty() && product != x.size(i))) {
         throw error(
             x, pattern, String.format("axis %d of size %d is not %s", i, x.size(i), axes.get(i)));
       }

@@ -117,14 +117,16 @@ final class StockOperations {
     return values.get(node.input(index));
   }
 
-  /** Not SameDiff's own: that of floats is wrong along any axis but the last. */
+  /** Not SameDiff's own: that of floats is wrong along axis 1 of four. */
   private SDVariable softmax(Node node) {
     int axis = (int) node.integer("axis");
     SDVariable powers = sd.math().exp(belowMaximum(node, axis));
     return powers.div(sd.sum(powers, true, axis));
   }
 
-  /** Not SameDiff's own: a file with one that names an axis cannot be loaded. */
+  /**
+   * Not SameDiff's own: it underflows to −∞, and a file where it names an axis cannot be loaded.
+   */
   private SDVariable logSoftmax(Node node) {
     int axis = (int) node.integer("axis");
     SDVariable below = belowMaximum(node, axis);

@@ -8,9 +8,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -83,22 +85,19 @@ class SameDiffFileTest {
   @MethodSource("sentences")
   void plainSameDiffComputesWhatPlainLoopsDo(
       String sentence, Graph.Precision precision, @TempDir Path folder) throws IOException {
-    Graph g = new Graph(Graph.Mode.INFERENCE, 7, precision);
-    Tensor y = Sentences.ALL.get(sentence).apply(g);
-    g.output("result", y);
-    Map<String, HostTensor> state = Sentences.state(g, 3);
+    Graph g = Sentences.graph(sentence, precision);
+    Tensor y = g.outputs().get("result");
+    Map<String, HostTensor> given = Sentences.given(g);
     Path file = folder.resolve("network.sd");
-    g.save(file, state);
+    g.save(file, given);
 
-    Map<String, HostTensor> given = new HashMap<>(state);
     Map<String, INDArray> placeholders = new HashMap<>();
     g.inputs()
         .forEach(
-            (name, tensor) -> {
-              long[] indices = Draw.labels(4, 4, Math.toIntExact(tensor.elements())).longs();
-              given.put(name, HostTensor.ofLongs(indices, tensor.shape()));
-              placeholders.put(name, Nd4j.createFromArray(indices).reshape('c', tensor.shape()));
-            });
+            (name, tensor) ->
+                placeholders.put(
+                    name,
+                    Nd4j.createFromArray(given.get(name).longs()).reshape('c', tensor.shape())));
     double[] expected = Naive.run(g, given).get(y);
     INDArray output =
         SameDiff.load(file.toFile(), false).output(placeholders, "result").get("result");
@@ -111,6 +110,48 @@ class SameDiffFileTest {
           .as("element %d", i)
           .isCloseTo(expected[i], within(tolerance * (1 + Math.abs(expected[i]))));
     }
+  }
+
+  @Test
+  void everyWordIsTried() {
+    Set<Node.Kind> tried = EnumSet.of(Node.Kind.DROPOUT, Node.Kind.CROSS_ENTROPY); // in training
+    for (String sentence : Sentences.ALL.keySet()) {
+      Graph g = Sentences.graph(sentence, Graph.Precision.FLOAT);
+      g.nodes().forEach(node -> tried.add(node.kind()));
+    }
+    assertThat(tried).containsExactly(Node.Kind.values());
+  }
+
+  @Test
+  void refusesWhatServesTrainingOnly(@TempDir Path folder) {
+    Graph g = new Graph(Graph.Mode.INFERENCE, 7);
+    Losses.crossEntropy(g, Networks.x(g, 6, 5), g.indices("labels", 6), 0);
+    assertThatThrownBy(() -> g.save(folder.resolve("network.sd"), Sentences.state(g, 3)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot save graph: CROSS_ENTROPY serves training only");
+    assertThat(folder).isEmptyDirectory();
+  }
+
+  /** SameDiff calls its own results by the names of operations. */
+  @Test
+  void namesMayBeThoseOfOperations(@TempDir Path folder) throws IOException {
+    Graph g = new Graph(Graph.Mode.INFERENCE, 7);
+    Tensor x = g.parameter("add", Draw.normal(), 2, 3);
+    Tensor y = g.input("relu", 2, 3);
+    g.output("softmax", g.softmax(g.add(x, y), 1));
+    g.output("sub", g.subtract(x, g.subtract(y, x)));
+    Path file = folder.resolve("network.sd");
+    g.save(file, Sentences.state(g, 3));
+    Map<String, INDArray> outputs =
+        SameDiff.load(file.toFile(), false)
+            .output(Map.of("relu", Nd4j.ones(2, 3)), "softmax", "sub");
+    float[] ones = {1, 1, 1, 1, 1, 1};
+    Map<Tensor, double[]> expected = Naive.run(g, Map.of("relu", HostTensor.of(ones, 2, 3)));
+    g.outputs()
+        .forEach(
+            (name, tensor) ->
+                assertThat(outputs.get(name).data().asDouble())
+                    .containsExactly(expected.get(tensor), within(1e-6)));
   }
 
   @Test

@@ -291,6 +291,25 @@ final class Sentences {
         });
   }
 
+  /** An inference graph of one sentence, whose output is {@code result}. */
+  static Graph graph(String sentence, Graph.Precision precision) {
+    Graph g = new Graph(Graph.Mode.INFERENCE, 7, precision);
+    g.output("result", ALL.get(sentence).apply(g));
+    return g;
+  }
+
+  /** What {@link Naive} needs to run a sentence: the state, and indices below 4. */
+  static Map<String, HostTensor> given(Graph g) {
+    Map<String, HostTensor> given = new LinkedHashMap<>(state(g, 3));
+    g.inputs()
+        .forEach(
+            (name, tensor) -> {
+              long[] indices = Draw.labels(4, 4, Math.toIntExact(tensor.elements())).longs();
+              given.put(name, HostTensor.ofLongs(indices, tensor.shape()));
+            });
+    return given;
+  }
+
   /** A state in which biases, scales and running statistics do something. */
   static Map<String, HostTensor> state(Graph g, long seed) {
     Map<String, HostTensor> state = new LinkedHashMap<>();
