@@ -31,7 +31,7 @@ public interface Engine extends AutoCloseable {
    * ones.
    *
    * @throws IllegalArgumentException if an input is missing, unknown or of another shape, or a
-   *     label is no class
+   *     label is no class, or an index names no place
    */
   Map<String, HostTensor> forward(Map<String, HostTensor> inputs);
 

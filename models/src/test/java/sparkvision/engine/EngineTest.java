@@ -386,6 +386,46 @@ class EngineTest {
   }
 
   @Test
+  void refusesIndicesOutOfRangeBeforeAnythingMoves() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor x = g.batchNorm("norm", 3).apply(g.input("x", 2, 3));
+    g.output("y", g.gather(x, g.indices("at", 2), 1));
+    try (Engine engine = Engines.open("nd4j", g, SGD)) {
+      Map<String, List<?>> before = bits(engine.state());
+      for (long index : new long[] {-1, 3}) {
+        HostTensor indices = HostTensor.ofLongs(new long[] {2, index}, 2);
+        assertThatThrownBy(() -> engine.forward(Map.of("x", Draw.normal(1, 2, 3), "at", indices)))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessage("Invalid index: %d (must be in [0, 3))", index);
+      }
+      assertThat(bits(engine.state())).isEqualTo(before);
+    }
+  }
+
+  @Test
+  void lossIsTheWeightedSumOfItsParts() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Tensor x = g.input("x", 2, 3);
+    Tensor y = g.input("y", 4);
+    g.requestGradient(x);
+    g.requestGradient(y);
+    g.loss(g.sum(x), 0.5);
+    g.loss(g.mean(y));
+    g.output("sum", g.sum(x));
+    try (Engine engine = Engines.open("nd4j", g, SGD)) {
+      Map<String, HostTensor> results =
+          engine.forwardBackward(
+              Map.of(
+                  "x", HostTensor.of(new float[] {1, 2, 3, 4, 5, 6}, 2, 3),
+                  "y", HostTensor.of(new float[] {1, 2, 3, 6}, 4)));
+      assertThat(results.get("sum").floats()).containsExactly(21);
+      assertThat(results.get("loss").floats()).containsExactly(13.5f);
+      assertThat(engine.gradient("x").floats()).containsOnly(0.5f);
+      assertThat(engine.gradient("y").floats()).containsOnly(0.25f);
+    }
+  }
+
+  @Test
   void refusesToUseGradientsThatAreNotThere() {
     try (Engine engine = trainer(1, SGD)) {
       assertThatThrownBy(() -> engine.update(0.1))
