@@ -2,8 +2,8 @@ package sparkvision.kernels;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
 /** A piece of memory outside the Java heap; it lives until closed, whatever the collector does. */
@@ -12,15 +12,25 @@ public final class Memory implements AutoCloseable {
   /** Memory starts at a multiple of this: a cache line, and the widest vector. */
   public static final int ALIGNMENT = 64;
 
+  private static final int WINDOW = 1 << 28; // floats
+
   private final BytePointer pointer;
   private final long address;
   private final long bytes;
+  private final FloatBuffer[] windows; // a buffer cannot hold more than 2 GiB
 
   /** Uninitialised memory. */
   public Memory(long bytes) {
     this.bytes = bytes;
     this.pointer = new BytePointer(bytes + ALIGNMENT);
     this.address = (pointer.address() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    long floats = bytes / Float.BYTES;
+    this.windows = new FloatBuffer[(int) ((floats + WINDOW - 1) / WINDOW)];
+    for (int i = 0; i < windows.length; i++) {
+      long first = (long) i * WINDOW;
+      long count = Math.min(WINDOW, floats - first);
+      windows[i] = buffer(first * Float.BYTES, count * Float.BYTES).asFloatBuffer();
+    }
   }
 
   public long address() {
@@ -36,14 +46,28 @@ public final class Memory implements AutoCloseable {
     Pointer.memset(at(offset), value, count);
   }
 
-  /** Copies {@code count} floats to the heap; {@code offset} counts bytes. */
+  /** Copies {@code count} floats to the heap; {@code offset} counts bytes, in whole floats. */
   public void read(long offset, float[] target, int first, int count) {
-    new FloatPointer(at(offset)).get(target, first, count);
+    for (int done = 0; done < count; ) {
+      long at = offset / Float.BYTES + done;
+      int room = (int) Math.min(count - done, WINDOW - at % WINDOW);
+      window(at).get((int) (at % WINDOW), target, first + done, room);
+      done += room;
+    }
   }
 
-  /** Copies {@code count} floats from the heap; {@code offset} counts bytes. */
+  /** Copies {@code count} floats from the heap; {@code offset} counts bytes, in whole floats. */
   public void write(long offset, float[] source, int first, int count) {
-    new FloatPointer(at(offset)).put(source, first, count);
+    for (int done = 0; done < count; ) {
+      long at = offset / Float.BYTES + done;
+      int room = (int) Math.min(count - done, WINDOW - at % WINDOW);
+      window(at).put((int) (at % WINDOW), source, first + done, room);
+      done += room;
+    }
+  }
+
+  private FloatBuffer window(long index) {
+    return windows[(int) (index / WINDOW)];
   }
 
   private Pointer at(long offset) {

@@ -60,6 +60,11 @@ public final class Team {
         entry, new CallbackThreadInitializer(true, false, "sparkvision-omp"));
   }
 
+  /** Where the share of a member begins when {@code count} things are dealt out in runs. */
+  public static int share(int count, int member, int members) {
+    return (int) ((long) count * member / members);
+  }
+
   public int threads() {
     return threads;
   }

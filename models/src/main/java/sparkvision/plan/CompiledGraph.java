@@ -2,14 +2,12 @@ package sparkvision.plan;
 
 import java.util.EnumMap;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import sparkvision.graph.FlatLayout;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
-import sparkvision.graph.Variable;
 import sparkvision.kernels.Dnnl;
 import sparkvision.kernels.Memory;
 import sparkvision.kernels.Team;
@@ -36,12 +34,12 @@ public final class CompiledGraph implements AutoCloseable {
   private static final Map<Node.Kind, Kernel> KERNELS = kernels();
 
   private final Graph graph;
+  private final FlatLayout layout;
   private final Team team;
   private final Program program;
   private final Lowering lowering;
   private final Memory weights;
   private final Memory gradients; // null for an inference graph
-  private final Map<Tensor, Long> offsets = new LinkedHashMap<>(); // of variables, in floats
   private final Map<Tensor, Value> results = new HashMap<>(); // row-major float32
   private final Map<Tensor, Value> inputGradients = new HashMap<>();
   private final int forwardEnd;
@@ -68,12 +66,13 @@ public final class CompiledGraph implements AutoCloseable {
    *
    * @throws IllegalArgumentException if it is in double precision, or has a node without a kernel
    */
-  public CompiledGraph(Graph graph, Settings settings) {
+  public CompiledGraph(Graph graph, FlatLayout layout, Settings settings) {
     if (graph.precision() != Graph.Precision.FLOAT) {
       throw new IllegalArgumentException(
           "Cannot compile graph: it is in double precision (the nd4j engine runs those)");
     }
     this.graph = graph;
+    this.layout = layout;
     this.team = new Team(settings.threads());
     team.enter();
     this.program = new Program(settings.poisoned());
@@ -83,28 +82,21 @@ public final class CompiledGraph implements AutoCloseable {
     this.lowering =
         new Lowering(graph, graph.lowered(KERNELS.keySet()), program, compute, settings.lean());
 
-    long size = 0;
-    for (Variable.Role role : List.of(Variable.Role.PARAMETER, Variable.Role.STATISTIC)) {
-      for (Variable variable : graph.variables()) {
-        if (variable.role() == role) {
-          offsets.put(variable.tensor(), size);
-          size += variable.tensor().elements();
-        }
-      }
-    }
-    this.weights = program.own(Math.max(1, size) * Float.BYTES);
+    this.weights = program.own(Math.max(1, layout.size()) * (long) Float.BYTES);
     this.gradients =
-        training ? program.own(Math.max(1, graph.parameterCount()) * Float.BYTES) : null;
-    offsets.forEach((tensor, offset) -> lowering.bind(tensor, flat(weights, tensor, offset)));
+        training ? program.own(Math.max(1, layout.parameterCount()) * (long) Float.BYTES) : null;
+    for (Tensor variable : layout.variables()) {
+      lowering.bind(variable, flat(weights, variable));
+    }
     for (Tensor input : graph.inputs().values()) {
       if (input.type() == Tensor.Type.FLOAT) {
         lowering.bind(input, program.owned(input.name(), input.shape()));
       }
     }
     if (training) {
-      for (Tensor parameter : parameters()) {
+      for (Tensor parameter : layout.parameters()) {
         lowering.want(parameter);
-        lowering.home(parameter, flat(gradients, parameter, offsets.get(parameter)));
+        lowering.home(parameter, flat(gradients, parameter));
       }
       graph.requestedGradients().forEach(lowering::want);
     }
@@ -117,17 +109,14 @@ public final class CompiledGraph implements AutoCloseable {
     program.allocate();
   }
 
-  private static Value flat(Memory memory, Tensor tensor, long offset) {
+  private Value flat(Memory memory, Tensor tensor) {
     Storage storage =
-        Storage.fixed(tensor.name(), memory, offset * Float.BYTES, tensor.elements() * Float.BYTES);
+        Storage.fixed(
+            tensor.name(),
+            memory,
+            layout.offset(tensor) * (long) Float.BYTES,
+            tensor.elements() * Float.BYTES);
     return new Value(storage, Type.FLOAT32, tensor.shape(), Value.rowMajor(tensor.shape()), 0);
-  }
-
-  private List<Tensor> parameters() {
-    return graph.variables().stream()
-        .filter(variable -> variable.role() == Variable.Role.PARAMETER)
-        .map(Variable::tensor)
-        .toList();
   }
 
   /** Keeps a tensor as the caller gets it. */
@@ -145,10 +134,10 @@ public final class CompiledGraph implements AutoCloseable {
     Value one = program.owned("one");
     one.write(new float[] {1});
     lowering.backward(loss, one);
-    for (Tensor parameter : parameters()) {
+    for (Tensor parameter : layout.parameters()) {
       Value gradient = lowering.gradient(parameter);
       if (gradient != null && gradient.storage.memory != gradients) {
-        lowering.copy(gradient, flat(gradients, parameter, offsets.get(parameter)));
+        lowering.copy(gradient, flat(gradients, parameter));
       }
     }
     for (Tensor input : graph.requestedGradients()) {
@@ -162,29 +151,20 @@ public final class CompiledGraph implements AutoCloseable {
     }
   }
 
-  // State, flat: parameters, then running statistics.
+  // State, in the order of the layout; offsets and counts are in floats.
 
-  /** Where a parameter or a running statistic begins, in floats. */
-  public int offset(Tensor variable) {
-    return Math.toIntExact(offsets.get(variable));
+  public void readWeights(long offset, float[] target, int count) {
+    weights.read(offset * Float.BYTES, target, 0, count);
   }
 
-  public void readWeights(long offset, float[] target, int first, int count) {
-    weights.read(offset * Float.BYTES, target, first, count);
-  }
-
-  public void writeWeights(long offset, float[] source, int first, int count) {
-    weights.write(offset * Float.BYTES, source, first, count);
+  public void writeWeights(long offset, float[] source, int count) {
+    weights.write(offset * Float.BYTES, source, 0, count);
     weightsChanged = true;
   }
 
-  /** The gradients of the last {@link #forwardBackward}, in the order of the parameters. */
-  public void readGradients(long offset, float[] target, int first, int count) {
-    gradients.read(offset * Float.BYTES, target, first, count);
-  }
-
-  public void writeGradients(long offset, float[] source, int first, int count) {
-    gradients.write(offset * Float.BYTES, source, first, count);
+  /** The gradients of the last {@link #forwardBackward}; zeros where the loss does not depend. */
+  public void readGradients(long offset, float[] target, int count) {
+    gradients.read(offset * Float.BYTES, target, 0, count);
   }
 
   // Runs.
@@ -199,19 +179,20 @@ public final class CompiledGraph implements AutoCloseable {
     lowering.bind(input, values);
   }
 
-  /** Computes the outputs. */
-  public void forward() {
-    begin();
+  /** Computes the outputs; {@code draw} tells one dropout from the next. */
+  public void forward(long draw) {
+    begin(draw);
     program.run(team, 0, forwardEnd);
   }
 
   /** Computes the outputs, the loss and the gradients. */
-  public void forwardBackward() {
-    begin();
+  public void forwardBackward(long draw) {
+    begin(draw);
     program.run(team, 0, program.size());
   }
 
-  private void begin() {
+  private void begin(long draw) {
+    lowering.draw = draw;
     team.enter();
     program.begin();
     if (weightsChanged) {

@@ -12,6 +12,7 @@ import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 import sparkvision.kernels.Loops;
 import sparkvision.kernels.Rows;
+import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
 /**
@@ -273,7 +274,12 @@ final class Concatenations {
               team.run(
                   (m, n) ->
                       loops.copy(
-                          from, to, false, channels, first(pixels, m, n), first(pixels, m + 1, n)));
+                          from,
+                          to,
+                          false,
+                          channels,
+                          Team.share(pixels, m, n),
+                          Team.share(pixels, m + 1, n)));
               return;
             }
             System.arraycopy(group.mean, offset, mean, 0, channels);
@@ -286,8 +292,8 @@ final class Concatenations {
                         reference,
                         to,
                         channels,
-                        first(pixels, m, n),
-                        first(pixels, m + 1, n),
+                        Team.share(pixels, m, n),
+                        Team.share(pixels, m + 1, n),
                         mean,
                         lift,
                         slope));
@@ -316,8 +322,8 @@ final class Concatenations {
                           to,
                           adding,
                           channels,
-                          first(pixels, m, n),
-                          first(pixels, m + 1, n)));
+                          Team.share(pixels, m, n),
+                          Team.share(pixels, m + 1, n)));
         });
   }
 
@@ -339,11 +345,6 @@ final class Concatenations {
 
   static int pixels(Value value) {
     return Math.toIntExact(value.elements() / value.size(1));
-  }
-
-  /** Where the share of a team's member begins. */
-  static int first(int rows, int member, int members) {
-    return (int) ((long) rows * member / members);
   }
 
   static long[] spatial(Value value) {

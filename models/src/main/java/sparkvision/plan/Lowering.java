@@ -37,6 +37,8 @@ final class Lowering {
   final boolean lean;
   final Type compute; // what activations are kept in
 
+  long draw; // of the present run: what dropout follows from, beside the graph's seed
+
   private final Map<Tensor, Value> values = new HashMap<>();
   private final Map<Tensor, long[]> indices = new HashMap<>();
   private final Map<Tensor, List<Node>> consumers = new HashMap<>();

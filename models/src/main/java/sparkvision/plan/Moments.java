@@ -40,8 +40,8 @@ final class Moments {
                 x,
                 copy,
                 channels,
-                Concatenations.first(rows, m, n),
-                Concatenations.first(rows, m + 1, n),
+                Team.share(rows, m, n),
+                Team.share(rows, m + 1, n),
                 shift,
                 sums[m],
                 squares[m]));

@@ -12,6 +12,7 @@ import sparkvision.kernels.Dnnl;
 import sparkvision.kernels.Loops;
 import sparkvision.kernels.Primitive;
 import sparkvision.kernels.Rows;
+import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
 /** Kernels that are matrix products: linear layers and products of two tensors. */
@@ -123,8 +124,8 @@ final class Products {
                         .sums(
                             from,
                             columns,
-                            Concatenations.first(rows, m, n),
-                            Concatenations.first(rows, m + 1, n),
+                            Team.share(rows, m, n),
+                            Team.share(rows, m + 1, n),
                             parts[m]));
             Arrays.fill(sum, 0);
             for (double[] part : parts) {
