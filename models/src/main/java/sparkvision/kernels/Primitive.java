@@ -19,6 +19,7 @@ public final class Primitive {
   private final dnnl_primitive_desc desc;
   private final List<Integer> ids = new ArrayList<>();
   private final List<dnnl_memory> memories = new ArrayList<>();
+  private final Address place = new Address(0);
   private dnnl_primitive primitive;
   private dnnl_exec_arg_t arguments;
 
@@ -34,6 +35,11 @@ public final class Primitive {
   /** The layout that the operation wants for an argument, a {@code dnnl_query_..._md}. */
   public Desc query(int what) {
     return new Desc(dnnl_primitive_desc_query_md(desc, what, 0));
+  }
+
+  /** The memory that it works in, to be bound as {@code DNNL_ARG_SCRATCHPAD}; may be empty. */
+  public Desc scratch() {
+    return query(dnnl_query_scratchpad_md);
   }
 
   /** Which of oneDNN's implementations it is, such as {@code brgconv:avx512_core}. */
@@ -54,9 +60,8 @@ public final class Primitive {
 
   /** Moves the argument bound as the {@code index}-th elsewhere. */
   public void move(int index, long address) {
-    try (Pointer place = new Address(address)) {
-      Dnnl.check(dnnl_memory_set_data_handle(memories.get(index), place), "move memory");
-    }
+    place.set(address);
+    Dnnl.check(dnnl_memory_set_data_handle(memories.get(index), place), "move memory");
   }
 
   /** Generates the code. Uses as many threads as {@link Team} was entered with. */
@@ -86,6 +91,10 @@ public final class Primitive {
   static final class Address extends Pointer {
     Address(long address) {
       super((Pointer) null);
+      this.address = address;
+    }
+
+    void set(long address) {
       this.address = address;
     }
   }

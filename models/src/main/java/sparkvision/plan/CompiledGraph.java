@@ -50,6 +50,7 @@ public final class CompiledGraph implements AutoCloseable {
     Windows.register(kernels);
     Norms.register(kernels);
     Products.register(kernels);
+    Attention.register(kernels);
     Elements.register(kernels);
     Moves.register(kernels);
     Losses.register(kernels);
@@ -75,7 +76,7 @@ public final class CompiledGraph implements AutoCloseable {
     this.layout = layout;
     this.team = new Team(settings.threads());
     team.enter();
-    this.program = new Program(settings.poisoned());
+    this.program = new Program(team, settings.poisoned());
     boolean training = graph.mode() == Graph.Mode.TRAINING;
     // Without the instructions, oneDNN has no bfloat16 kernels: float32 is at least as exact.
     Type compute = Dnnl.supportsBfloat16() ? settings.compute() : Type.FLOAT32;
