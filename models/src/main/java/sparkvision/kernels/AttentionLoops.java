@@ -14,12 +14,19 @@ public interface AttentionLoops {
   }
 
   /**
-   * y = the softmax of scale·x down each column from {@code first} to {@code end}, multiples of
-   * {@link #COLUMNS}. x is overwritten and may be y.
+   * The softmax of scale·x down each column, but for the division by its sum: y = exp(scale·x −
+   * most), where most is the largest of the column.
    *
-   * @param logs gets log Σ exp(scale·x) of each column
+   * @param y may be x
+   * @param first the first column, a multiple of {@link #COLUMNS}, as is {@code end}
+   * @param sums gets Σ y of each column
+   * @param logs gets most + log Σ y of each column
    */
-  void softmaxDown(Rows x, Rows y, int rows, int first, int end, float scale, float[] logs);
+  void powersDown(
+      Rows x, Rows y, int rows, int first, int end, float scale, float[] sums, float[] logs);
+
+  /** y = x / divisor of the row; row 0 of x becomes row {@code shift} of y. */
+  void divideRows(Rows x, Rows y, int shift, int columns, int first, int end, float[] divisors);
 
   /** Σ x·y of each row from {@code first} to {@code end}. */
   void products(Rows x, Rows y, int columns, int first, int end, float[] sums);

@@ -273,6 +273,37 @@ public final class Dnnl implements AutoCloseable {
         "describe a matrix product");
   }
 
+  /** dW (O, I) = dyᵀ·x and dBias (O) = the sums of dy's columns, x (R, I), dy (R, O). */
+  public Primitive linearBackwardWeights(Desc x, Desc dWeight, Desc dBias, Desc dy) {
+    Primitive hint =
+        primitive(
+            (out, attributes) ->
+                dnnl_inner_product_forward_primitive_desc_create(
+                    out,
+                    engine,
+                    dnnl_forward_training,
+                    x.handle,
+                    dWeight.handle,
+                    dBias.handle,
+                    dy.handle,
+                    attributes),
+            PostOps.none(),
+            "describe a linear layer");
+    return primitive(
+        (out, attributes) ->
+            dnnl_inner_product_backward_weights_primitive_desc_create(
+                out,
+                engine,
+                x.handle,
+                dWeight.handle,
+                dBias.handle,
+                dy.handle,
+                hint.desc(),
+                attributes),
+        PostOps.none(),
+        "describe a linear layer's weight gradient");
+  }
+
   public Primitive eltwise(int algorithm, float alpha, float beta, Desc x, Desc y) {
     return primitive(
         (out, attributes) ->

@@ -16,23 +16,20 @@ final class PlainAttentionLoops implements AttentionLoops {
   }; // Cephes' expf, from the highest power on
 
   @Override
-  public void softmaxDown(Rows x, Rows y, int rows, int first, int end, float scale, float[] logs) {
+  public void powersDown(
+      Rows x, Rows y, int rows, int first, int end, float scale, float[] sums, float[] logs) {
     for (int c = first; c < end; c++) {
       float most = PlainLoops.load(x, 0, c) * scale;
       for (int row = 1; row < rows; row++) {
-        float value = PlainLoops.load(x, row, c) * scale;
-        most = value > most ? value : most;
+        most = Math.max(most, PlainLoops.load(x, row, c) * scale);
       }
       float sum = 0;
       for (int row = 0; row < rows; row++) {
         float power = exp(Math.fma(PlainLoops.load(x, row, c), scale, -most));
-        PlainLoops.store(x, row, c, power);
+        PlainLoops.store(y, row, c, power);
         sum += power;
       }
-      float inverse = 1 / sum;
-      for (int row = 0; row < rows; row++) {
-        PlainLoops.store(y, row, c, PlainLoops.load(x, row, c) * inverse);
-      }
+      sums[c] = sum;
       logs[c] = log(most, sum);
     }
   }
@@ -40,6 +37,20 @@ final class PlainAttentionLoops implements AttentionLoops {
   /** log(exp(most)·sum). */
   static float log(float most, float sum) {
     return (float) (most + Math.log(sum));
+  }
+
+  @Override
+  public void divideRows(
+      Rows x, Rows y, int shift, int columns, int first, int end, float[] divisors) {
+    for (int row = first; row < end; row++) {
+      divide(x, y, row, shift + row, 0, columns, 1 / divisors[row]);
+    }
+  }
+
+  static void divide(Rows x, Rows y, int row, int target, int first, int columns, float inverse) {
+    for (int c = first; c < columns; c++) {
+      PlainLoops.store(y, target, c, PlainLoops.load(x, row, c) * inverse);
+    }
   }
 
   @Override
@@ -74,7 +85,7 @@ final class PlainAttentionLoops implements AttentionLoops {
 
   /** exp(x) of x up to 0, to about 1 in 2²³. */
   static float exp(float x) {
-    float bounded = x < LEAST_EXPONENT ? LEAST_EXPONENT : x;
+    float bounded = Math.max(x, LEAST_EXPONENT);
     float shifted = Math.fma(bounded, LOG2_E, ROUNDER);
     float n = shifted - ROUNDER;
     float r = Math.fma(n, -LOG_2_REST, Math.fma(n, -LOG_2, bounded));

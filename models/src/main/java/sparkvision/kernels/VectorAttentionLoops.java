@@ -7,6 +7,8 @@ import static sparkvision.kernels.PlainAttentionLoops.LOG_2_REST;
 import static sparkvision.kernels.PlainAttentionLoops.ROUNDER;
 import static sparkvision.kernels.PlainAttentionLoops.SERIES;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
@@ -16,35 +18,63 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = FLOATS.length();
+  private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+  // A method for each loop: in larger ones the compiler leaves vectors on the heap.
 
   @Override
-  public void softmaxDown(Rows x, Rows y, int rows, int first, int end, float scale, float[] logs) {
-    FloatVector scales = FloatVector.broadcast(FLOATS, scale);
+  public void powersDown(
+      Rows x, Rows y, int rows, int first, int end, float scale, float[] sums, float[] logs) {
     float[] most = new float[LANES];
-    float[] sum = new float[LANES];
     for (int c = first; c < end; c += LANES) {
-      FloatVector largest = VectorLoops.load(x, 0, c).mul(scales);
-      for (int row = 1; row < rows; row++) {
-        FloatVector value = VectorLoops.load(x, row, c).mul(scales);
-        largest = largest.blend(value, value.compare(VectorOperators.GT, largest));
-      }
-      FloatVector lift = largest.neg();
-      FloatVector total = FloatVector.zero(FLOATS);
-      for (int row = 0; row < rows; row++) {
-        FloatVector power = exp(VectorLoops.load(x, row, c).fma(scales, lift));
-        VectorLoops.store(x, row, c, power);
-        total = total.add(power);
-      }
-      FloatVector inverse = FloatVector.broadcast(FLOATS, 1).div(total);
-      for (int row = 0; row < rows; row++) {
-        VectorLoops.store(y, row, c, VectorLoops.load(x, row, c).mul(inverse));
-      }
-      largest.intoArray(most, 0);
-      total.intoArray(sum, 0);
+      max(x.data(), x.stride(), rows, c, scale, most);
+      powers(x, y, rows, c, scale, most, sums);
       for (int lane = 0; lane < LANES; lane++) {
-        logs[c + lane] = PlainAttentionLoops.log(most[lane], sum[lane]);
+        logs[c + lane] = PlainAttentionLoops.log(most[lane], sums[c + lane]);
       }
     }
+  }
+
+  private static void max(
+      ByteBuffer x, int stride, int rows, int column, float scale, float[] most) {
+    FloatVector even = load(x, column).mul(scale);
+    FloatVector odd = even; // two, since each waits for the one before
+    for (int row = 1; row < rows - 1; row += 2) {
+      odd = odd.max(load(x, row * stride + column).mul(scale));
+      even = even.max(load(x, (row + 1) * stride + column).mul(scale));
+    }
+    FloatVector last = load(x, (rows - 1) * stride + column).mul(scale);
+    even.max(odd).max(last).intoArray(most, 0);
+  }
+
+  private static void powers(
+      Rows x, Rows y, int rows, int column, float scale, float[] most, float[] sums) {
+    FloatVector scales = FloatVector.broadcast(FLOATS, scale);
+    FloatVector lift = FloatVector.fromArray(FLOATS, most, 0).neg();
+    FloatVector sum = FloatVector.zero(FLOATS);
+    for (int row = 0; row < rows; row++) {
+      FloatVector power = exp(load(x.data(), row * x.stride() + column).fma(scales, lift));
+      VectorLoops.store(y, row, column, power);
+      sum = sum.add(power);
+    }
+    sum.intoArray(sums, column);
+  }
+
+  @Override
+  public void divideRows(
+      Rows x, Rows y, int shift, int columns, int first, int end, float[] divisors) {
+    int whole = FLOATS.loopBound(columns);
+    for (int row = first; row < end; row++) {
+      float inverse = 1 / divisors[row];
+      for (int c = 0; c < whole; c += LANES) {
+        VectorLoops.store(y, shift + row, c, VectorLoops.load(x, row, c).mul(inverse));
+      }
+      PlainAttentionLoops.divide(x, y, row, shift + row, whole, columns, inverse);
+    }
+  }
+
+  private static FloatVector load(ByteBuffer x, int index) {
+    return FloatVector.fromByteBuffer(FLOATS, x, index * Float.BYTES, ORDER);
   }
 
   @Override
@@ -65,7 +95,7 @@ final class VectorAttentionLoops implements AttentionLoops {
   }
 
   private static FloatVector exp(FloatVector x) {
-    FloatVector bounded = x.blend(LEAST_EXPONENT, x.compare(VectorOperators.LT, LEAST_EXPONENT));
+    FloatVector bounded = x.max(LEAST_EXPONENT);
     FloatVector shifted =
         bounded.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUNDER));
     FloatVector n = shifted.sub(ROUNDER);

@@ -53,8 +53,8 @@ final class Attention {
   /** Queries in a tile at least, however many keys there are; fewer make slow products. */
   private static final long FEWEST = 64;
 
-  /** What the widest vector holds. */
-  private static final long LANES = 16;
+  /** Rows of a tile begin at multiples of so many elements. */
+  private static final long LANES = AttentionLoops.COLUMNS;
 
   private final Node node;
   private final Lowering l;
@@ -415,19 +415,25 @@ final class Attention {
   private final class Forward extends Worker {
 
     private final AttentionLoops loops = AttentionLoops.best();
-    private final ForwardTile usual = new ForwardTile(tile);
-    private final ForwardTile last = new ForwardTile(queries - (queries - 1) / tile * tile);
     private final long scores = room((long) keys * pitch(tile), Type.FLOAT32);
     private final long weights =
         l.compute == Type.FLOAT32 ? scores : room((long) keys * pitch(tile), l.compute);
+    private final long output = room((long) tile * values, Type.FLOAT32);
+    private final ForwardTile usual = new ForwardTile(tile);
+    private final ForwardTile last = new ForwardTile(queries - (queries - 1) / tile * tile);
     private final float[] sums = new float[pitch(tile)];
-    private final Team.Work softmax = this::softmax;
+    private final float[] logarithms = new float[pitch(tile)];
+    private final Team.Work powers = this::powers;
+    private final Team.Work division = this::divide;
     private Heads qHeads;
     private Heads kHeads;
     private Heads vHeads;
-    private Heads yHeads;
+    private Rows outputRows;
+    private Rows[] yRows;
     private FloatBuffer kept;
     private ForwardTile present;
+    private int head;
+    private int first; // query of the tile
 
     private final class ForwardTile {
       final int width;
@@ -439,10 +445,11 @@ final class Attention {
       ForwardTile(int width) {
         this.width = width;
         Desc map = map(Type.FLOAT32, width);
+        long[] dims = {width, values};
+        Desc result = l.dnnl.strided(Type.FLOAT32, dims, Value.rowMajor(dims));
         this.scores = product(whole(k), partTransposed(q, width), null, map, nothing(), null);
         this.output =
-            product(
-                mapTransposed(l.compute, width), whole(v), null, part(y, width), nothing(), null);
+            product(mapTransposed(l.compute, width), whole(v), null, result, nothing(), null);
       }
 
       void prepare() {
@@ -459,35 +466,43 @@ final class Attention {
       qHeads = new Heads(q);
       kHeads = new Heads(k);
       vHeads = new Heads(v);
-      yHeads = new Heads(y);
+      outputRows = rows(output, Type.FLOAT32, tile, values);
+      yRows = Attention.rows(y, heads);
       kept = logs == null ? null : logs.buffer().asFloatBuffer();
     }
 
     @Override
     void run(int head, Team team) {
-      for (int first = 0; first < queries; first += tile) {
+      this.head = head;
+      for (first = 0; first < queries; first += tile) {
         present = first + tile <= queries ? usual : last;
         present.scores.run(kHeads.address(head), qHeads.address(head, first), address(scores));
-        team.run(softmax);
-        present.output.run(address(weights), vHeads.address(head), yHeads.address(head, first));
+        team.run(powers);
+        present.output.run(address(weights), vHeads.address(head), address(output));
+        team.run(division);
         if (kept != null) {
-          kept.put(head * queries + first, sums, 0, present.width);
+          kept.put(head * queries + first, logarithms, 0, present.width);
         }
       }
     }
 
     /** Members share the columns, a vector's worth at a time. */
-    private void softmax(int member, int members) {
-      int columns = (int) padded(present.width);
-      int vectors = (int) (columns / LANES);
-      int first = (int) (Team.share(vectors, member, members) * LANES);
+    private void powers(int member, int members) {
+      int vectors = (int) (padded(present.width) / LANES);
+      int begin = (int) (Team.share(vectors, member, members) * LANES);
       int end = (int) (Team.share(vectors, member + 1, members) * LANES);
-      loops.softmaxDown(
-          present.scoreRows, present.weightRows, keys, first, end, (float) scale, sums);
+      loops.powersDown(
+          present.scoreRows, present.weightRows, keys, begin, end, (float) scale, sums, logarithms);
       float factor = scale == 0 ? 0 : (float) (-1 / scale);
-      for (int column = first; column < end; column++) {
-        sums[column] *= factor;
+      for (int column = begin; column < end; column++) {
+        logarithms[column] *= factor;
       }
+    }
+
+    private void divide(int member, int members) {
+      int begin = Team.share(present.width, member, members);
+      int end = Team.share(present.width, member + 1, members);
+      loops.divideRows(outputRows, yRows[head], first, values, begin, end, sums);
     }
   }
 
