@@ -180,6 +180,7 @@ final class CompiledEngine implements Engine {
                 compiled.write(tensor, inputs.get(name).floats());
               }
             });
+    compiled.draw(optimizer == null ? 0 : optimizer.draw());
     if (graph.mode() == Graph.Mode.TRAINING) {
       for (Node node : graph.nodes()) {
         if (node.kind() == Node.Kind.BATCH_NORM) {

@@ -51,8 +51,11 @@ public final class CompiledGraph implements AutoCloseable {
     Map<Node.Kind, Kernel> kernels = new EnumMap<>(Node.Kind.class);
     Windows.register(kernels);
     Norms.register(kernels);
+    SampleNorms.register(kernels);
     Products.register(kernels);
     Elements.register(kernels);
+    Pairs.register(kernels);
+    Reductions.register(kernels);
     Moves.register(kernels);
     Losses.register(kernels);
     return kernels;
@@ -194,6 +197,11 @@ public final class CompiledGraph implements AutoCloseable {
   /** Gives an int64 input for the next run. */
   public void write(Tensor input, long[] values) {
     lowering.bind(input, values);
+  }
+
+  /** Gives the number of the next runs, from which dropout draws. */
+  public void draw(long number) {
+    lowering.draw(number);
   }
 
   /** Computes the outputs. */
