@@ -49,9 +49,12 @@ public final class CompiledGraph implements AutoCloseable {
     Map<Node.Kind, Kernel> kernels = new EnumMap<>(Node.Kind.class);
     Windows.register(kernels);
     Norms.register(kernels);
+    SampleNorms.register(kernels);
     Products.register(kernels);
     Attention.register(kernels);
     Elements.register(kernels);
+    Pairs.register(kernels);
+    Reductions.register(kernels);
     Moves.register(kernels);
     Losses.register(kernels);
     return kernels;
