@@ -5,16 +5,6 @@ import java.util.Arrays;
 /** The loops, one element after the other. */
 final class PlainAttentionLoops implements AttentionLoops {
 
-  // exp(x) = 2ⁿ·exp(r) with n = round(x / log 2) and r = x − n·log 2.
-  static final float LEAST_EXPONENT = -86; // below it the result would be subnormal
-  static final float LOG2_E = 1.442695f;
-  static final float ROUNDER = 0x1.8p23f; // added and taken away again, it leaves a whole number
-  static final float LOG_2 = 0x1.62e43p-1f;
-  static final float LOG_2_REST = -1.9046542e-9f; // what float32 leaves out of it
-  static final float[] SERIES = {
-    1.9875691e-4f, 1.3981999e-3f, 8.333452e-3f, 4.1665796e-2f, 0.16666666f, 0.5f
-  }; // Cephes' expf, from the highest power on
-
   @Override
   public void powersDown(
       Rows x, Rows y, int rows, int first, int end, float scale, float[] sums, float[] logs) {
@@ -25,7 +15,7 @@ final class PlainAttentionLoops implements AttentionLoops {
       }
       float sum = 0;
       for (int row = 0; row < rows; row++) {
-        float power = exp(Math.fma(PlainLoops.load(x, row, c), scale, -most));
+        float power = PlainGridLoops.exp(Math.fma(PlainLoops.load(x, row, c), scale, -most));
         PlainLoops.store(y, row, c, power);
         sum += power;
       }
@@ -81,20 +71,5 @@ final class PlainAttentionLoops implements AttentionLoops {
       }
     }
     return parts[0];
-  }
-
-  /** exp(x) of x up to 0, to about 1 in 2²³. */
-  static float exp(float x) {
-    float bounded = Math.max(x, LEAST_EXPONENT);
-    float shifted = Math.fma(bounded, LOG2_E, ROUNDER);
-    float n = shifted - ROUNDER;
-    float r = Math.fma(n, -LOG_2_REST, Math.fma(n, -LOG_2, bounded));
-    float sum = SERIES[0];
-    for (int i = 1; i < SERIES.length; i++) {
-      sum = Math.fma(sum, r, SERIES[i]);
-    }
-    float series = Math.fma(sum, r * r, r) + 1;
-    int power = Float.floatToRawIntBits(shifted) - Float.floatToRawIntBits(ROUNDER);
-    return Float.intBitsToFloat(Float.floatToRawIntBits(series) + (power << 23));
   }
 }

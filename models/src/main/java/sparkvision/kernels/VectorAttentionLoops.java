@@ -1,16 +1,8 @@
 package sparkvision.kernels;
 
-import static sparkvision.kernels.PlainAttentionLoops.LEAST_EXPONENT;
-import static sparkvision.kernels.PlainAttentionLoops.LOG2_E;
-import static sparkvision.kernels.PlainAttentionLoops.LOG_2;
-import static sparkvision.kernels.PlainAttentionLoops.LOG_2_REST;
-import static sparkvision.kernels.PlainAttentionLoops.ROUNDER;
-import static sparkvision.kernels.PlainAttentionLoops.SERIES;
-
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /** The loops, as many columns at once as the CPU's vectors hold. */
@@ -53,7 +45,8 @@ final class VectorAttentionLoops implements AttentionLoops {
     FloatVector lift = FloatVector.fromArray(FLOATS, most, 0).neg();
     FloatVector sum = FloatVector.zero(FLOATS);
     for (int row = 0; row < rows; row++) {
-      FloatVector power = exp(load(x.data(), row * x.stride() + column).fma(scales, lift));
+      FloatVector power =
+          VectorGridLoops.exp(load(x.data(), row * x.stride() + column).fma(scales, lift));
       VectorLoops.store(y, row, column, power);
       sum = sum.add(power);
     }
@@ -92,29 +85,5 @@ final class VectorAttentionLoops implements AttentionLoops {
       PlainAttentionLoops.addProducts(x, y, row, whole, columns, parts);
       sums[row] = PlainAttentionLoops.folded(parts);
     }
-  }
-
-  private static FloatVector exp(FloatVector x) {
-    FloatVector bounded = x.max(LEAST_EXPONENT);
-    FloatVector shifted =
-        bounded.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUNDER));
-    FloatVector n = shifted.sub(ROUNDER);
-    FloatVector r = n.fma(FloatVector.broadcast(FLOATS, -LOG_2), bounded);
-    r = n.fma(FloatVector.broadcast(FLOATS, -LOG_2_REST), r);
-    FloatVector sum = FloatVector.broadcast(FLOATS, SERIES[0]);
-    sum = sum.fma(r, FloatVector.broadcast(FLOATS, SERIES[1]));
-    sum = sum.fma(r, FloatVector.broadcast(FLOATS, SERIES[2]));
-    sum = sum.fma(r, FloatVector.broadcast(FLOATS, SERIES[3]));
-    sum = sum.fma(r, FloatVector.broadcast(FLOATS, SERIES[4]));
-    sum = sum.fma(r, FloatVector.broadcast(FLOATS, SERIES[5]));
-    FloatVector series = sum.fma(r.mul(r), r).add(1);
-    return series
-        .reinterpretAsInts()
-        .add(
-            shifted
-                .reinterpretAsInts()
-                .sub(Float.floatToRawIntBits(ROUNDER))
-                .lanewise(VectorOperators.LSHL, 23))
-        .reinterpretAsFloats();
   }
 }

@@ -325,7 +325,8 @@ final class VectorGridLoops implements GridLoops {
     PlainGridLoops.logitsGradient(x, xAt, logSumExp, factor, targets, dx, dxAt, whole, columns);
   }
 
-  private static FloatVector exp(FloatVector x) {
+  /** exp(x) of x up to 0, as {@link PlainGridLoops#exp}. */
+  static FloatVector exp(FloatVector x) {
     FloatVector bounded = x.max(PlainGridLoops.LEAST_EXPONENT);
     FloatVector shifted =
         bounded.fma(

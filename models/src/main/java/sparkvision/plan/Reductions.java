@@ -278,10 +278,7 @@ final class Reductions {
       if (results <= FEW) {
         store(0, results);
       } else {
-        team.run(
-            (m, n) ->
-                store(
-                    Team.share(results, m, n), Team.share(results, m + 1, n)));
+        team.run((m, n) -> store(Team.share(results, m, n), Team.share(results, m + 1, n)));
       }
     }
 
