@@ -7,6 +7,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
@@ -167,12 +168,16 @@ final class Concatenations {
         List.of(source),
         List.of(target),
         () -> {
-          Moments moments = new Moments(rows(source), channels, pixels(source));
+          Moments moments = new Moments(channels);
+          Rows from = rows(source);
           Rows copy = rows(target);
+          int pixels = pixels(source);
           float[] mean = new float[channels];
           float[] variance = new float[channels];
           return team -> {
-            moments.compute(team, copy, mean, variance);
+            moments.begin(from);
+            moments.add(team, from, copy, pixels);
+            moments.end(mean, variance);
             System.arraycopy(mean, 0, group.mean, offset, channels);
             System.arraycopy(variance, 0, group.variance, offset, channels);
           };
@@ -246,60 +251,62 @@ final class Concatenations {
     return gradient(place.group, place.offset, place.channels);
   }
 
+  /** The gradient of a part, complete, made where it is needed; null if nobody contributed. */
+  Deferred deferredGradient(Tensor tensor) {
+    Place place = places.get(tensor);
+    return place.group.gradient == null
+        ? null
+        : new Settled(place.group, place.offset, place.channels);
+  }
+
   private Value gradient(Group group, int offset, int channels) {
     if (group.gradient == null) {
       return null;
     }
-    Value sum = group.gradient.narrowed(1, offset, channels, 1);
-    Value x = part(group, offset, channels);
-    Value result =
-        lowering.program.value(
-            "gradient", lowering.compute, sum.dims(), Value.channelsLast(sum.dims()));
-    lowering.program.loop(
-        "norm",
-        4.0 * result.elements(),
-        group.normalised ? List.of(sum, x) : List.of(sum),
-        List.of(result),
-        () -> {
-          Rows from = rows(sum);
-          Rows reference = rows(x);
-          Rows to = rows(result);
-          int pixels = pixels(sum);
-          Loops loops = Loops.best();
-          float[] mean = new float[channels];
-          float[] lift = new float[channels];
-          float[] slope = new float[channels];
-          return team -> {
-            if (!group.normalised) {
-              team.run(
-                  (m, n) ->
-                      loops.copy(
-                          from,
-                          to,
-                          false,
-                          channels,
-                          Team.share(pixels, m, n),
-                          Team.share(pixels, m + 1, n)));
-              return;
-            }
-            System.arraycopy(group.mean, offset, mean, 0, channels);
-            System.arraycopy(group.lift, offset, lift, 0, channels);
-            System.arraycopy(group.slope, offset, slope, 0, channels);
-            team.run(
-                (m, n) ->
-                    loops.settle(
-                        from,
-                        reference,
-                        to,
-                        channels,
-                        Team.share(pixels, m, n),
-                        Team.share(pixels, m + 1, n),
-                        mean,
-                        lift,
-                        slope));
-          };
-        });
-    return result;
+    long[] dims = part(group, offset, channels).dims();
+    return new Settled(group, offset, channels).whole(lowering, "gradient", lowering.compute, dims);
+  }
+
+  /** The gradient of some channels, with the terms that batch norms deferred. */
+  private record Settled(Group group, int offset, int channels) implements Deferred {
+
+    @Override
+    public List<Value> reads() {
+      Value sum = group.gradient.narrowed(1, offset, channels, 1);
+      return group.normalised ? List.of(sum, part(group, offset, channels)) : List.of(sum);
+    }
+
+    @Override
+    public Supplier<Program.Body> fill(Value to, long first) {
+      Value sum = group.gradient.narrowed(1, offset, channels, 1);
+      Value sums = sum.narrowed(0, first, to.size(0), 1);
+      Value xs = part(group, offset, channels).narrowed(0, first, to.size(0), 1);
+      return () -> {
+        Rows from = rows(sums);
+        Rows reference = rows(xs);
+        Rows into = rows(to);
+        int pixels = pixels(sums);
+        Loops loops = Loops.best();
+        float[] mean = new float[channels];
+        float[] lift = new float[channels];
+        float[] slope = new float[channels];
+        return team -> {
+          System.arraycopy(group.mean, offset, mean, 0, channels);
+          System.arraycopy(group.lift, offset, lift, 0, channels);
+          System.arraycopy(group.slope, offset, slope, 0, channels);
+          team.run(
+              (m, n) -> {
+                int begin = Team.share(pixels, m, n);
+                int end = Team.share(pixels, m + 1, n);
+                if (group.normalised) {
+                  loops.settle(from, reference, into, channels, begin, end, mean, lift, slope);
+                } else {
+                  loops.copy(from, into, false, channels, begin, end);
+                }
+              });
+        };
+      };
+    }
   }
 
   private void move(Value source, Value target, boolean adding) {

@@ -17,6 +17,9 @@ import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
+import sparkvision.kernels.Loops;
+import sparkvision.kernels.Rows;
+import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
 /**
@@ -51,6 +54,9 @@ final class Lowering {
   private final Map<Tensor, Value> gradients = new LinkedHashMap<>();
   private final Set<Value> ownedGradients = new HashSet<>();
   private final Map<Tensor, Value> parts = new HashMap<>(); // gradients that slices fill
+  private final Map<Tensor, BatchNorm> deferred = new HashMap<>();
+  private final Map<Tensor, Deferred> deferredGradients = new HashMap<>();
+  private final Map<Tensor, ChannelMoments> moments = new HashMap<>();
   private final Map<Tensor, Value> homes = new HashMap<>();
   private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
   private final Map<Tensor, Value> remade = new HashMap<>();
@@ -167,6 +173,51 @@ final class Lowering {
     indices.put(tensor, numbers);
   }
 
+  // What is made only where it is needed.
+
+  /** Says that a tensor is made by the convolution that alone reads it. */
+  void defer(Tensor tensor, BatchNorm norm) {
+    deferred.put(tensor, norm);
+  }
+
+  /** The batch norm that makes a tensor where it is needed; null if the tensor is in memory. */
+  BatchNorm deferredNorm(Tensor tensor) {
+    return deferred.get(tensor);
+  }
+
+  /** Says that the moments of a tensor's channels will be known when it has been computed. */
+  void know(Tensor tensor, ChannelMoments known) {
+    moments.put(tensor, known);
+  }
+
+  /** Null if nobody computes them. */
+  ChannelMoments moments(Tensor tensor) {
+    return moments.get(tensor);
+  }
+
+  /** As {@link #contribute}; kept as it is if nobody else contributes. */
+  void contributeDeferred(Node node, int index, Deferred gradient) {
+    if (!wants(node, index)) {
+      return;
+    }
+    Tensor tensor = node.input(index);
+    Value x = value(tensor);
+    if (consumers(tensor).size() == 1
+        && !concatenations.holds(tensor)
+        && producer(tensor) != null) {
+      deferredGradients.put(tensor, gradient);
+    } else {
+      contribute(tensor, gradient.whole(this, "gradient", x.type, x.dims()));
+    }
+  }
+
+  /** The gradient of a tensor if it is made only where it is needed; else null. */
+  Deferred deferredGradient(Tensor tensor) {
+    return concatenations.holds(tensor)
+        ? concatenations.deferredGradient(tensor)
+        : deferredGradients.get(tensor);
+  }
+
   // Backward.
 
   /** Emits {@code step} in the backward pass, after whatever is put on the tape later. */
@@ -186,6 +237,11 @@ final class Lowering {
   Value gradient(Tensor tensor) {
     if (concatenations.holds(tensor)) {
       return concatenations.gradient(tensor);
+    }
+    Deferred gradient = deferredGradients.remove(tensor);
+    if (gradient != null) {
+      Value x = value(tensor);
+      gradients.put(tensor, gradient.whole(this, "gradient", x.type, x.dims()));
     }
     return gradients.get(tensor);
   }
@@ -480,6 +536,37 @@ final class Lowering {
         () -> {
           long bytes = value.elements() * value.type.bytes();
           return team -> value.fill(bytes);
+        });
+  }
+
+  /** sum += x, of one layout, whatever it is. */
+  void addFlat(Value x, Value sum) {
+    program.loop(
+        "copy",
+        0,
+        List.of(x, sum),
+        List.of(sum),
+        () -> {
+          int columns = 64; // a multiple of any vector; layouts of oneDNN's are padded
+          int floats = (int) (x.storage.bytes / Float.BYTES);
+          Rows from = new Rows(x.wholeBuffer(), Type.FLOAT32, columns);
+          Rows to = new Rows(sum.wholeBuffer(), Type.FLOAT32, columns);
+          Rows fromRest = new Rows(from.data(), Type.FLOAT32, 1);
+          Rows toRest = new Rows(to.data(), Type.FLOAT32, 1);
+          int rows = floats / columns;
+          Loops loops = Loops.best();
+          return team -> {
+            team.run(
+                (m, n) ->
+                    loops.copy(
+                        from,
+                        to,
+                        true,
+                        columns,
+                        Team.share(rows, m, n),
+                        Team.share(rows, m + 1, n)));
+            loops.copy(fromRest, toRest, true, 1, rows * columns, floats);
+          };
         });
   }
 

@@ -258,6 +258,11 @@ final class Value {
     return storage.memory.buffer(storage.offset + offset * type.bytes(), extent() * type.bytes());
   }
 
+  /** For Java loops: all memory of the storage. */
+  ByteBuffer wholeBuffer() {
+    return storage.memory.buffer(storage.offset, storage.bytes);
+  }
+
   /** Sets the first {@code bytes} of a dense value to zero. */
   void fill(long bytes) {
     storage.memory.fill(storage.offset + offset * type.bytes(), bytes, 0);
