@@ -108,10 +108,7 @@ final class Convolution {
 
   /** Whether a batch norm behind would otherwise read the result once more for its moments. */
   private boolean momentsWanted(Tensor result) {
-    return norm != null
-        && images < batch
-        && !l.concatenations.holds(result)
-        && l.consumers(result).stream().anyMatch(n -> n.kind() == Node.Kind.BATCH_NORM);
+    return images < batch && l.concatenations.isNormalised(result);
   }
 
   /** Moments of the result, taken from each chunk while it is in the cache. */
@@ -126,7 +123,7 @@ final class Convolution {
 
     void add(Value chunk, long first) {
       l.program.loop(
-          "norm",
+          "norm: moments",
           3.0 * chunk.elements(),
           List.of(chunk),
           List.of(),
@@ -137,7 +134,7 @@ final class Convolution {
               if (first == 0) {
                 running.begin(rows);
               }
-              running.add(team, rows, null, count);
+              running.add(team, rows, count);
               if (first + images == batch) {
                 running.end(moments.mean, moments.variance);
               }

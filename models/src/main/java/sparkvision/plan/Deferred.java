@@ -20,6 +20,9 @@ interface Deferred {
    */
   Supplier<Program.Body> fill(Value to, long first);
 
+  /** What kind of work that is, for the profile. */
+  String kind();
+
   /** The whole tensor, in memory of its own. */
   default Value whole(Lowering l, String name, Type type, long[] dims) {
     Value value = l.program.value(name, type, dims, Value.channelsLast(dims));
@@ -29,6 +32,6 @@ interface Deferred {
 
   /** Emits the step that makes images. */
   default void emit(Lowering l, Value to, long first) {
-    l.program.loop("norm", 4.0 * to.elements(), reads(), List.of(to), fill(to, first));
+    l.program.loop(kind(), 4.0 * to.elements(), reads(), List.of(to), fill(to, first));
   }
 }

@@ -91,18 +91,24 @@ final class Lowering {
 
   // Forward.
 
-  /** Says where a tensor lies; a part of a shared buffer is copied there. */
+  /** Says where a tensor lies. */
   void bind(Tensor tensor, Value value) {
-    values.put(tensor, concatenations.placed(tensor, value));
+    values.put(tensor, value);
+    concatenations.placed(tensor, value);
   }
 
-  /** Where a tensor lies. */
+  /** Where a tensor lies; a concatenation of channels is carried out if somebody asks. */
   Value value(Tensor tensor) {
-    return values.get(tensor);
+    Value value = values.get(tensor);
+    if (value == null && concatenations.isConcat(tensor)) {
+      value = concatenations.whole(tensor);
+      values.put(tensor, value);
+    }
+    return value;
   }
 
   Value in(Node node, int index) {
-    return values.get(node.input(index));
+    return value(node.input(index));
   }
 
   /** Asks for the gradient of an input or a variable, before any node is lowered. */
@@ -207,7 +213,7 @@ final class Lowering {
         && producer(tensor) != null) {
       deferredGradients.put(tensor, gradient);
     } else {
-      contribute(tensor, gradient.whole(this, "gradient", x.type, x.dims()));
+      contribute(tensor, gradient.whole(this, "gradient", compute, tensor.shape()));
     }
   }
 
@@ -240,8 +246,7 @@ final class Lowering {
     }
     Deferred gradient = deferredGradients.remove(tensor);
     if (gradient != null) {
-      Value x = value(tensor);
-      gradients.put(tensor, gradient.whole(this, "gradient", x.type, x.dims()));
+      gradients.put(tensor, gradient.whole(this, "gradient", compute, tensor.shape()));
     }
     return gradients.get(tensor);
   }

@@ -30,8 +30,7 @@ final class Moments {
     loops.firstRow(x, channels, shift);
   }
 
-  /** Adds rows; copies them too, unless {@code copy} is null. */
-  void add(Team team, Rows x, Rows copy, int count) {
+  void add(Team team, Rows x, int count) {
     if (sums.length != team.threads()) {
       sums = new double[team.threads()][channels];
       squares = new double[team.threads()][channels];
@@ -41,7 +40,6 @@ final class Moments {
         (m, n) ->
             loops.moments(
                 x,
-                copy,
                 channels,
                 Team.share(count, m, n),
                 Team.share(count, m + 1, n),
