@@ -22,7 +22,7 @@ import sparkvision.kernels.Type;
 final class Convolution {
 
   /** About the L2 cache of two cores. */
-  private static final long CHUNK_BYTES = Long.getLong("sparkvision.chunk", 2L << 20);
+  private static final long CHUNK_BYTES = 2 << 20;
 
   private final Node node;
   private final Lowering l;
