@@ -17,11 +17,20 @@ public final class Dropout {
    * @param index which dropout of the graph this is
    */
   public static void fill(float[] mask, long seed, long step, long index, double rate) {
-    long stream = Seeds.of(Seeds.of(Seeds.of(seed, "dropout"), step), index);
-    float kept = (float) (1 / (1 - rate));
+    long stream = stream(seed, step, index);
     for (int i = 0; i < mask.length; i++) {
-      double uniform = (Seeds.of(stream, i) >>> 11) * 0x1p-53;
-      mask[i] = uniform < rate ? 0 : kept;
+      mask[i] = factor(stream, i, rate);
     }
+  }
+
+  /** What the elements of one mask have in common, for {@link #factor}. */
+  public static long stream(long seed, long step, long index) {
+    return Seeds.of(Seeds.of(Seeds.of(seed, "dropout"), step), index);
+  }
+
+  /** One element of a mask, so that masks can be filled in parts and in any order. */
+  public static float factor(long stream, long element, double rate) {
+    double uniform = (Seeds.of(stream, element) >>> 11) * 0x1p-53;
+    return uniform < rate ? 0 : (float) (1 / (1 - rate));
   }
 }

@@ -364,26 +364,31 @@ public final class Dnnl implements AutoCloseable {
         "describe a softmax's gradient");
   }
 
-  /** Normalises the last axis with scale and shift; mean and variance are outputs. */
-  public Primitive layerNorm(Desc x, Desc y, Desc statistics, float epsilon) {
+  /** What a norm of the last axis reads and writes; the statistics are of one number per row. */
+  public record Norm(Desc x, Desc y, Desc statistics, float epsilon) {}
+
+  /**
+   * Normalises the last axis with scale and shift; mean and variance are outputs. If not {@code
+   * centred}, it is the root-mean-square norm: no mean and no shift.
+   */
+  public Primitive layerNorm(Norm norm, boolean centred) {
     return primitive(
         (out, attributes) ->
             dnnl_layer_normalization_forward_primitive_desc_create(
                 out,
                 engine,
                 dnnl_forward_training,
-                x.handle,
-                y.handle,
-                statistics.handle,
-                epsilon,
-                dnnl_use_scale | dnnl_use_shift,
+                norm.x.handle,
+                norm.y.handle,
+                norm.statistics.handle,
+                norm.epsilon,
+                flags(centred),
                 attributes),
         PostOps.none(),
         "describe a layer norm");
   }
 
-  public Primitive layerNormBackward(
-      Desc dx, Desc dy, Desc x, Desc statistics, float epsilon, Primitive forward) {
+  public Primitive layerNormBackward(Desc dx, Desc dy, Norm norm, Primitive forward) {
     return primitive(
         (out, attributes) ->
             dnnl_layer_normalization_backward_primitive_desc_create(
@@ -392,14 +397,18 @@ public final class Dnnl implements AutoCloseable {
                 dnnl_backward,
                 dx.handle,
                 dy.handle,
-                x.handle,
-                statistics.handle,
-                epsilon,
-                dnnl_use_scale | dnnl_use_shift,
+                norm.x.handle,
+                norm.statistics.handle,
+                norm.epsilon,
+                flags(true),
                 forward.desc(),
                 attributes),
         PostOps.none(),
         "describe a layer norm's gradient");
+  }
+
+  private static int flags(boolean centred) {
+    return centred ? dnnl_use_scale | dnnl_use_shift : dnnl_use_scale | dnnl_rms_norm;
   }
 
   /** Copies between layouts and element types. */

@@ -95,8 +95,10 @@ public interface Loops {
         return new PlainLoops();
       }
       try { // by name: the class cannot even be loaded where the module is missing
-        return (Loops)
-            Class.forName("sparkvision.kernels.VectorLoops").getDeclaredConstructor().newInstance();
+        return Class.forName("sparkvision.kernels.VectorLoops")
+            .asSubclass(Loops.class)
+            .getDeclaredConstructor()
+            .newInstance();
       } catch (ReflectiveOperationException e) {
         throw new IllegalStateException("Cannot load the vector loops: " + e, e);
       }

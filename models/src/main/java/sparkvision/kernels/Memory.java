@@ -81,7 +81,8 @@ public final class Memory implements AutoCloseable {
   /** A view for Java loops, in the machine's byte order; at most 2 GiB. */
   public ByteBuffer buffer(long offset, long count) {
     BytePointer view = pointer.getPointer(BytePointer.class, address - pointer.address() + offset);
-    return view.capacity(Math.toIntExact(count)).asBuffer().order(ByteOrder.nativeOrder());
+    int size = Math.toIntExact(count);
+    return view.capacity(size).asBuffer().order(ByteOrder.nativeOrder());
   }
 
   @Override

@@ -15,4 +15,13 @@ public record Rows(ByteBuffer data, Type type, int stride) {
   boolean isBfloat16() {
     return type == Type.BFLOAT16;
   }
+
+  /** The element so many places behind the first. */
+  public float get(int index) {
+    return PlainLoops.load(this, 0, index);
+  }
+
+  public void set(int index, float value) {
+    PlainLoops.store(this, 0, index, value);
+  }
 }

@@ -49,8 +49,11 @@ public final class CompiledGraph implements AutoCloseable {
     Map<Node.Kind, Kernel> kernels = new EnumMap<>(Node.Kind.class);
     Windows.register(kernels);
     Norms.register(kernels);
+    SampleNorms.register(kernels);
     Products.register(kernels);
     Elements.register(kernels);
+    Pairs.register(kernels);
+    Reductions.register(kernels);
     Moves.register(kernels);
     Losses.register(kernels);
     return kernels;
@@ -192,7 +195,7 @@ public final class CompiledGraph implements AutoCloseable {
   }
 
   private void begin(long draw) {
-    lowering.draw = draw;
+    lowering.draw(draw);
     team.enter();
     program.begin();
     if (weightsChanged) {

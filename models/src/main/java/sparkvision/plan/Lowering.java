@@ -15,6 +15,7 @@ import java.util.function.Supplier;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
+import sparkvision.kernels.Arithmetic;
 import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
 import sparkvision.kernels.Loops;
@@ -40,12 +41,11 @@ final class Lowering {
   final boolean lean;
   final Type compute; // what activations are kept in
 
-  long draw; // of the present run: what dropout follows from, beside the graph's seed
-
   private final Map<Tensor, Value> values = new HashMap<>();
   private final Map<Tensor, long[]> indices = new HashMap<>();
   private final Map<Tensor, List<Node>> consumers = new HashMap<>();
   private final Map<Tensor, Node> producers = new HashMap<>();
+  private final Set<Tensor> variables = new HashSet<>();
   private final Set<Tensor> visible = new HashSet<>(); // outputs and the loss
   private final Set<Tensor> wanted = new HashSet<>();
   private final Set<Tensor> blamed = new HashSet<>(); // the loss depends on them
@@ -62,6 +62,7 @@ final class Lowering {
   private final Map<Tensor, Value> remade = new HashMap<>();
   final Concatenations concatenations;
 
+  private long draw;
   private int reorders;
   private int casts;
 
@@ -78,6 +79,7 @@ final class Lowering {
           .forEach(input -> consumers.computeIfAbsent(input, key -> new ArrayList<>()).add(node));
       producers.put(node.output(), node);
     }
+    graph.variables().forEach(variable -> variables.add(variable.tensor()));
     visible.addAll(graph.outputs().values());
     graph.loss().ifPresent(visible::add);
     graph.loss().ifPresent(blamed::add);
@@ -152,6 +154,11 @@ final class Lowering {
     return producers.get(tensor);
   }
 
+  /** Whether a tensor is a parameter or a running statistic. */
+  boolean isVariable(Tensor tensor) {
+    return variables.contains(tensor);
+  }
+
   /**
    * The node that alone reads this tensor, if it is of this kind and nobody else sees the tensor;
    * else null.
@@ -207,7 +214,6 @@ final class Lowering {
       return;
     }
     Tensor tensor = node.input(index);
-    Value x = value(tensor);
     if (consumers(tensor).size() == 1
         && !concatenations.holds(tensor)
         && producer(tensor) != null) {
@@ -222,6 +228,15 @@ final class Lowering {
     return concatenations.holds(tensor)
         ? concatenations.deferredGradient(tensor)
         : deferredGradients.get(tensor);
+  }
+
+  /** The number of the present run, from which dropout draws; steps ask when they run. */
+  long draw() {
+    return draw;
+  }
+
+  void draw(long number) {
+    draw = number;
   }
 
   // Backward.
@@ -283,11 +298,12 @@ final class Lowering {
       return;
     }
     if (ownedGradients.contains(before)) {
-      binary(dnnl_binary_add, before, gradient, before);
+      Pairs.emit(this, Arithmetic.ADD, before, gradient, before);
       return;
     }
-    Value sum = like(before);
-    binary(dnnl_binary_add, before, gradient, sum);
+    // Sums of gradients of what is float32 itself, parameters above all, are not rounded.
+    Value sum = like(before, value(tensor).type == Type.FLOAT32 ? Type.FLOAT32 : before.type);
+    Pairs.emit(this, Arithmetic.ADD, before, gradient, sum);
     ownedGradients.add(sum);
     gradients.put(tensor, sum);
   }
@@ -318,7 +334,7 @@ final class Lowering {
     if (filledBySlices(tensor)) {
       copy(gradient, part);
     } else {
-      binary(dnnl_binary_add, part, gradient, part);
+      Pairs.emit(this, Arithmetic.ADD, part, gradient, part);
     }
     if (first) {
       contribute(tensor, whole);
@@ -485,7 +501,12 @@ final class Lowering {
 
   /** The value with other strides, copied unless it has them. */
   Value laid(Value value, long[] strides) {
-    return value.lies(strides) ? value : moved(value, value.type, strides);
+    return laid(value, value.type, strides);
+  }
+
+  /** The value with other strides and in another element type, copied unless it has both. */
+  Value laid(Value value, Type type, long[] strides) {
+    return value.type == type && value.lies(strides) ? value : moved(value, type, strides);
   }
 
   /** The value in another element type, copied unless it has it. */
@@ -495,9 +516,10 @@ final class Lowering {
 
   private Value moved(Value value, Type type, long[] strides) {
     Value result = program.value(value.storage.name, type, value.dims(), strides);
-    if (type == value.type) {
+    if (!value.lies(strides)) {
       reorders++;
-    } else {
+    }
+    if (type != value.type) {
       casts++;
     }
     copy(value, result);
@@ -575,22 +597,6 @@ final class Lowering {
         });
   }
 
-  /** y = x1 ∘ x2, sizes of 1 repeated; algorithm is one of oneDNN's binary ones. */
-  Value binary(int algorithm, Value x1, Value x2, Value y) {
-    int rank = Math.max(1, y.rank());
-    Value a = x1.padded(rank);
-    Value b = x2.padded(rank);
-    Value c = y.padded(rank);
-    program
-        .call("elementwise", dnnl.binary(algorithm, a.desc(dnnl), b.desc(dnnl), c.desc(dnnl)))
-        .in(DNNL_ARG_SRC_0, a)
-        .in(DNNL_ARG_SRC_1, b)
-        .out(DNNL_ARG_DST, c)
-        .flop((double) y.elements())
-        .add();
-    return y;
-  }
-
   /** y = f(x), one of oneDNN's activations. */
   Value eltwise(int algorithm, double alpha, double beta, Value x, Value y) {
     Desc from = x.desc(dnnl);
@@ -619,20 +625,6 @@ final class Lowering {
         .flop((double) dx.elements())
         .add();
     return dx;
-  }
-
-  /** y = a reduction of x over the axes that have size 1 in y. */
-  Value reduce(int algorithm, Value x, Value y) {
-    int rank = Math.max(1, x.rank());
-    Value a = x.padded(rank);
-    Value b = y.padded(rank);
-    program
-        .call("reduction", dnnl.reduction(algorithm, a.desc(dnnl), b.desc(dnnl)))
-        .in(DNNL_ARG_SRC, a)
-        .out(DNNL_ARG_DST, b)
-        .flop((double) x.elements())
-        .add();
-    return y;
   }
 
   /**

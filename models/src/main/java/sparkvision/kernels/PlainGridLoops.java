@@ -1,0 +1,367 @@
+package sparkvision.kernels;
+
+import java.util.Arrays;
+
+/** The loops, one element after the other. */
+final class PlainGridLoops implements GridLoops {
+
+  /** After so many columns a float sum goes on in double precision. */
+  static final int LONG = 4096;
+
+  // exp(x) = 2ⁿ·exp(r) with n = round(x / log 2) and r = x − n·log 2.
+  static final float LEAST_EXPONENT = -86; // below it the result would be subnormal
+  static final float LOG2_E = 1.44269504f;
+  static final float ROUNDER = 0x1.8p23f; // added and taken away again, it leaves a whole number
+  static final float LOG_2 = 0x1.62e43p-1f;
+  static final float LOG_2_REST = -1.9046543e-9f; // what float32 leaves out of it
+  static final float[] EXP_SERIES = {
+    1.9875691500e-4f,
+    1.3981999507e-3f,
+    8.3334519073e-3f,
+    4.1665795894e-2f,
+    1.6666665459e-1f,
+    5.0000001201e-1f
+  }; // Cephes' expf, from the highest power on
+
+  // log(1 + u) = 2·artanh(s) with s = u / (2 + u): 2·s·(1 + s²/3 + s⁴/5 ...), s up to 1/3.
+  static final float[] LOG_SERIES = {1f / 15, 1f / 13, 1f / 11, 1f / 9, 1f / 7, 1f / 5, 1f / 3, 1f};
+
+  @Override
+  public void combine(
+      Arithmetic operation,
+      Grid a,
+      int aAt,
+      Grid b,
+      int bAt,
+      Grid y,
+      int yAt,
+      int rows,
+      int columns) {
+    for (int row = 0; row < rows; row++) {
+      combineRow(
+          operation,
+          a,
+          aAt + row * a.stride(),
+          b,
+          bAt + row * b.stride(),
+          y,
+          yAt + row * y.stride(),
+          0,
+          columns);
+    }
+  }
+
+  /** One row from column {@code first} on. */
+  static void combineRow(
+      Arithmetic operation,
+      Grid a,
+      int aAt,
+      Grid b,
+      int bAt,
+      Grid y,
+      int yAt,
+      int first,
+      int columns) {
+    for (int c = first; c < columns; c++) {
+      float left = load(a, aAt, c);
+      float right = load(b, bAt, c);
+      float result =
+          switch (operation) {
+            case ADD -> left + right;
+            case SUBTRACT -> left - right;
+            case MULTIPLY -> left * right;
+            case DIVIDE -> left / right;
+          };
+      store(y, yAt, c, result);
+    }
+  }
+
+  @Override
+  public void scale(Grid x, int xAt, float factor, Grid y, int yAt, int rows, int columns) {
+    for (int row = 0; row < rows; row++) {
+      scaleRow(x, xAt + row * x.stride(), factor, y, yAt + row * y.stride(), 0, columns);
+    }
+  }
+
+  static void scaleRow(Grid x, int xAt, float factor, Grid y, int yAt, int first, int columns) {
+    for (int c = first; c < columns; c++) {
+      store(y, yAt, c, factor * load(x, xAt, c));
+    }
+  }
+
+  @Override
+  public void softplus(Grid x, int xAt, Grid y, int yAt, int rows, int columns) {
+    for (int row = 0; row < rows; row++) {
+      softplusRow(x, xAt + row * x.stride(), y, yAt + row * y.stride(), 0, columns);
+    }
+  }
+
+  static void softplusRow(Grid x, int xAt, Grid y, int yAt, int first, int columns) {
+    for (int c = first; c < columns; c++) {
+      float value = load(x, xAt, c);
+      float u = exp(-Math.abs(value));
+      float s = u / (2 + u);
+      float square = s * s;
+      float sum = LOG_SERIES[0];
+      for (int i = 1; i < LOG_SERIES.length; i++) {
+        sum = Math.fma(sum, square, LOG_SERIES[i]);
+      }
+      store(y, yAt, c, Math.fma(s + s, sum, Math.max(value, 0)));
+    }
+  }
+
+  @Override
+  public void addColumns(
+      Grid a,
+      int aAt,
+      Grid b,
+      int bAt,
+      int rows,
+      int columns,
+      double[] sums,
+      int sumsAt,
+      float[] room) {
+    for (int tile = 0; tile < columns; tile += TILE) {
+      int count = Math.min(TILE, columns - tile);
+      for (int block = 0; block < rows; block += PlainLoops.BLOCK) {
+        Arrays.fill(room, 0, count, 0);
+        for (int row = block; row < Math.min(block + PlainLoops.BLOCK, rows); row++) {
+          int from = aAt + row * a.stride() + tile * a.step();
+          int with = b == null ? 0 : bAt + row * b.stride() + tile * b.step();
+          addRow(a, from, b, with, 0, count, room);
+        }
+        flush(room, count, sums, sumsAt + tile);
+      }
+    }
+  }
+
+  /** room[c] += a·b. */
+  static void addRow(Grid a, int aAt, Grid b, int bAt, int first, int columns, float[] room) {
+    for (int c = first; c < columns; c++) {
+      room[c] = plus(room[c], a, aAt, b, bAt, c);
+    }
+  }
+
+  private static float plus(float sum, Grid a, int aAt, Grid b, int bAt, int c) {
+    float value = load(a, aAt, c);
+    return b == null ? sum + value : Math.fma(value, load(b, bAt, c), sum);
+  }
+
+  static void flush(float[] room, int count, double[] sums, int sumsAt) {
+    for (int c = 0; c < count; c++) {
+      sums[sumsAt + c] += room[c];
+    }
+  }
+
+  @Override
+  public double sum(Grid a, int aAt, Grid b, int bAt, int columns, float[] room) {
+    double sum = 0;
+    for (int block = 0; block < columns; block += LONG) {
+      Arrays.fill(room, 0, PARTS, 0);
+      addToParts(a, aAt, b, bAt, block, Math.min(block + LONG, columns), room);
+      sum += folded(room);
+    }
+    return sum;
+  }
+
+  /** Column c goes to the sum c modulo {@link #PARTS}: so vectors can do many at once. */
+  static void addToParts(Grid a, int aAt, Grid b, int bAt, int first, int end, float[] room) {
+    for (int c = first; c < end; c++) {
+      room[c % PARTS] = plus(room[c % PARTS], a, aAt, b, bAt, c);
+    }
+  }
+
+  /** The sum of all parts, the second half onto the first, again and again. */
+  static float folded(float[] parts) {
+    for (int half = PARTS / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; i++) {
+        parts[i] += parts[i + half];
+      }
+    }
+    return parts[0];
+  }
+
+  @Override
+  public void raiseColumns(Grid x, int xAt, int rows, int columns, float[] most, int mostAt) {
+    for (int row = 0; row < rows; row++) {
+      raiseRow(x, xAt + row * x.stride(), 0, columns, most, mostAt);
+    }
+  }
+
+  static void raiseRow(Grid x, int xAt, int first, int columns, float[] most, int mostAt) {
+    for (int c = first; c < columns; c++) {
+      most[mostAt + c] = Math.max(most[mostAt + c], load(x, xAt, c));
+    }
+  }
+
+  @Override
+  public float max(Grid x, int xAt, int columns) {
+    return max(x, xAt, 0, columns, Float.NEGATIVE_INFINITY);
+  }
+
+  static float max(Grid x, int xAt, int first, int columns, float least) {
+    float most = least;
+    for (int c = first; c < columns; c++) {
+      most = Math.max(most, load(x, xAt, c));
+    }
+    return most;
+  }
+
+  @Override
+  public void passToColumns(
+      Grid x, int xAt, float[] most, float[] dy, int at, Grid dx, int dxAt, int columns) {
+    passToColumns(x, xAt, most, dy, at, dx, dxAt, 0, columns);
+  }
+
+  static void passToColumns(
+      Grid x,
+      int xAt,
+      float[] most,
+      float[] dy,
+      int at,
+      Grid dx,
+      int dxAt,
+      int first,
+      int columns) {
+    for (int c = first; c < columns; c++) {
+      boolean found = load(x, xAt, c) == most[at + c];
+      store(dx, dxAt, c, found ? dy[at + c] : 0);
+      if (found) {
+        most[at + c] = Float.NaN;
+      }
+    }
+  }
+
+  @Override
+  public void passToRow(
+      Grid x, int xAt, float[] most, float[] dy, int at, Grid dx, int dxAt, int columns) {
+    for (int c = 0; c < columns; c++) {
+      boolean found = load(x, xAt, c) == most[at];
+      store(dx, dxAt, c, found ? dy[at] : 0);
+      if (found) {
+        most[at] = Float.NaN;
+      }
+    }
+  }
+
+  @Override
+  public void rootMeanSquareGradient(
+      Grid x,
+      int xAt,
+      Grid dy,
+      int dyAt,
+      float[] weight,
+      float inverse,
+      Grid dx,
+      int dxAt,
+      int columns,
+      float[] dWeight,
+      float[] room) {
+    Arrays.fill(room, 0, PARTS, 0);
+    addProducts(x, xAt, dy, dyAt, weight, inverse, 0, columns, dWeight, room);
+    float slope = -inverse * inverse * inverse * folded(room) / columns;
+    rootMeanSquareRow(x, xAt, dy, dyAt, weight, inverse, slope, dx, dxAt, 0, columns);
+  }
+
+  static void addProducts(
+      Grid x,
+      int xAt,
+      Grid dy,
+      int dyAt,
+      float[] weight,
+      float inverse,
+      int first,
+      int columns,
+      float[] dWeight,
+      float[] room) {
+    for (int c = first; c < columns; c++) {
+      float product = load(x, xAt, c) * load(dy, dyAt, c);
+      dWeight[c] = Math.fma(product, inverse, dWeight[c]);
+      room[c % PARTS] = Math.fma(product, weight[c], room[c % PARTS]);
+    }
+  }
+
+  static void rootMeanSquareRow(
+      Grid x,
+      int xAt,
+      Grid dy,
+      int dyAt,
+      float[] weight,
+      float inverse,
+      float slope,
+      Grid dx,
+      int dxAt,
+      int first,
+      int columns) {
+    for (int c = first; c < columns; c++) {
+      float direct = load(dy, dyAt, c) * weight[c] * inverse;
+      store(dx, dxAt, c, Math.fma(load(x, xAt, c), slope, direct));
+    }
+  }
+
+  @Override
+  public float logSumExp(Grid x, int xAt, int columns, float[] room) {
+    float most = max(x, xAt, columns);
+    Arrays.fill(room, 0, PARTS, 0);
+    addExponentials(x, xAt, most, 0, columns, room);
+    return most + (float) Math.log(folded(room));
+  }
+
+  static void addExponentials(Grid x, int xAt, float most, int first, int columns, float[] room) {
+    for (int c = first; c < columns; c++) {
+      room[c % PARTS] += exp(load(x, xAt, c) - most);
+    }
+  }
+
+  @Override
+  public void logitsGradient(
+      Grid x,
+      int xAt,
+      float logSumExp,
+      float factor,
+      float[] targets,
+      Grid dx,
+      int dxAt,
+      int columns) {
+    logitsGradient(x, xAt, logSumExp, factor, targets, dx, dxAt, 0, columns);
+  }
+
+  static void logitsGradient(
+      Grid x,
+      int xAt,
+      float logSumExp,
+      float factor,
+      float[] targets,
+      Grid dx,
+      int dxAt,
+      int first,
+      int columns) {
+    for (int c = first; c < columns; c++) {
+      float probability = exp(load(x, xAt, c) - logSumExp);
+      store(dx, dxAt, c, Math.fma(factor, probability, -targets[c]));
+    }
+  }
+
+  /** exp(x) of x up to 0, to about 1 in 2²³. */
+  static float exp(float x) {
+    float bounded = Math.max(x, LEAST_EXPONENT);
+    float shifted = Math.fma(bounded, LOG2_E, ROUNDER);
+    float n = shifted - ROUNDER;
+    float r = Math.fma(n, -LOG_2_REST, Math.fma(n, -LOG_2, bounded));
+    float sum = EXP_SERIES[0];
+    for (int i = 1; i < EXP_SERIES.length; i++) {
+      sum = Math.fma(sum, r, EXP_SERIES[i]);
+    }
+    float series = Math.fma(sum, r * r, r) + 1;
+    int power = Float.floatToRawIntBits(shifted) - Float.floatToRawIntBits(ROUNDER);
+    return Float.intBitsToFloat(Float.floatToRawIntBits(series) + (power << 23));
+  }
+
+  static float load(Grid grid, int at, int column) {
+    return PlainLoops.load(grid.rows(), 0, at + column * grid.step());
+  }
+
+  static void store(Grid grid, int at, int column, float value) {
+    PlainLoops.store(grid.rows(), 0, at + column * grid.step(), value);
+  }
+}
