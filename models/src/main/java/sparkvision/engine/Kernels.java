@@ -16,7 +16,8 @@ import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 
 /**
- * Every word of the vocabulary as native ND4J operations, forward and backward.
+ * Every word of the vocabulary, forward and backward: as native ND4J operations where these are
+ * right, else as {@link Loops}.
  *
  * <p>Why not ND4J's own gradients: those of broadcasts and of ReLU are 15 to 150 times slower than
  * what stands here, those of batch norm 10 times. Sums over (B, spatial) are matrix-vector products
@@ -150,7 +151,7 @@ final class Kernels {
           node.integer("groups") == 1
               && Arrays.stream(node.sizes("dilation")).allMatch(size -> size == 1)
               && Arrays.equals(node.sizes("padding"), node.sizes("padding-after"));
-      case ADD, MULTIPLY -> // broadcast ones have no fast gradients
+      case ADD, MULTIPLY -> // the gradients of broadcast ones are slow
           Arrays.equals(node.input(0).shape(), node.input(1).shape());
       default -> throw new IllegalStateException("Not asked of " + node.kind());
     };

@@ -55,8 +55,19 @@ public final class Conv {
 
   /** The same weights with a bias (O), zero at first. */
   public Conv withBias() {
-    Tensor zeros = g.parameter(name + ".bias", Initializer.constant(0), weight.size(0));
-    return new Conv(g, name, weight, zeros, stride, padding, dilation, groups);
+    return withBias(Initializer.constant(0));
+  }
+
+  /** The same weights with a bias (O). */
+  public Conv withBias(Initializer initializer) {
+    Tensor shift = g.parameter(name + ".bias", initializer, weight.size(0));
+    return new Conv(g, name, weight, shift, stride, padding, dilation, groups);
+  }
+
+  /** The same layer with other first values of the weight; to be called before {@link #apply}. */
+  public Conv startingFrom(Initializer initializer) {
+    g.reinitialized(weight, initializer);
+    return this;
   }
 
   /** The same weights, {@code stride} pixels apart; 1 if never called. */

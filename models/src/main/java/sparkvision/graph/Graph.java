@@ -250,6 +250,13 @@ public final class Graph extends Words {
     return tensor;
   }
 
+  /** Gives a parameter other first values; nothing may have read it yet. */
+  void reinitialized(Tensor parameter, Initializer initializer) {
+    requireUnread(parameter);
+    Variable old = variables.get(parameter.name());
+    variables.put(old.name(), new Variable(parameter, old.role(), initializer));
+  }
+
   /** Takes a parameter back that nothing has read yet. */
   void forget(Tensor parameter) {
     requireUnread(parameter);

@@ -55,6 +55,40 @@ public interface Initializer {
     };
   }
 
+  /** Uniform within ±{@code bound}. */
+  static Initializer uniform(double bound) {
+    return (seed, name, shape) -> {
+      Random random = new Random(Seeds.of(seed, name));
+      float[] values = new float[elements(shape)];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = (float) (bound * (2 * random.nextDouble() - 1));
+      }
+      return values;
+    };
+  }
+
+  /**
+   * Normal with mean 0; what falls outside of ±2 (not of two deviations) is drawn anew.
+   *
+   * @see <a
+   *     href="https://github.com/huggingface/pytorch-image-models/blob/v0.4.12/timm/models/layers/weight_init.py">timm's
+   *     {@code trunc_normal_}, which vision transformers start from with a deviation of 0.02</a>
+   */
+  static Initializer truncatedNormal(double deviation) {
+    return (seed, name, shape) -> {
+      Random random = new Random(Seeds.of(seed, name));
+      float[] values = new float[elements(shape)];
+      for (int i = 0; i < values.length; i++) {
+        double value;
+        do {
+          value = deviation * random.nextGaussian();
+        } while (Math.abs(value) > 2);
+        values[i] = (float) value;
+      }
+      return values;
+    };
+  }
+
   /** How many inputs feed one output of a weight (O, I, k...). */
   private static long fanIn(long... shape) {
     return Arrays.stream(shape).skip(1).reduce(1, Math::multiplyExact);

@@ -37,6 +37,12 @@ public final class Linear {
     return new Linear(g, name, weight, null);
   }
 
+  /** The same layer with other first values of the weight; to be called before {@link #apply}. */
+  public Linear startingFrom(Initializer initializer) {
+    g.reinitialized(weight, initializer);
+    return this;
+  }
+
   /** (..., I) → (..., O), for two axes and more. */
   public Tensor apply(Tensor x) {
     if (x.rank() < 2 || x.size(x.rank() - 1) != weight.size(1)) {

@@ -477,6 +477,9 @@ public final class Dnnl implements AutoCloseable {
     dnnl_primitive_attr attributes =
         new dnnl_primitive_attr(create(out -> dnnl_primitive_attr_create(out), what));
     try {
+      // Scratch memory is planned like any other: left to itself, each primitive would keep its
+      // own.
+      check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user), what);
       if (!post.ops.isEmpty()) {
         dnnl_post_ops ops = new dnnl_post_ops(create(out -> dnnl_post_ops_create(out), what));
         for (PostOps.Op op : post.ops) {

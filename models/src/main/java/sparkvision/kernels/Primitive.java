@@ -20,6 +20,7 @@ public final class Primitive {
   private final Primitive original; // whose code this one runs too; itself mostly
   private final List<Integer> ids = new ArrayList<>();
   private final List<dnnl_memory> memories = new ArrayList<>();
+  private final Address place = new Address(0);
   private dnnl_primitive primitive;
   private dnnl_exec_arg_t arguments;
 
@@ -49,6 +50,11 @@ public final class Primitive {
     return new Desc(dnnl_primitive_desc_query_md(desc, what, 0));
   }
 
+  /** The memory that it works in, to be bound as {@code DNNL_ARG_SCRATCHPAD}; may be empty. */
+  public Desc scratch() {
+    return query(dnnl_query_scratchpad_md);
+  }
+
   /** Which of oneDNN's implementations it is, such as {@code brgconv:avx512_core}. */
   public String implementation() {
     try (PointerPointer<BytePointer> name = new PointerPointer<>(1)) {
@@ -67,9 +73,8 @@ public final class Primitive {
 
   /** Moves the argument bound as the {@code index}-th elsewhere. */
   public void move(int index, long address) {
-    try (Pointer place = new Address(address)) {
-      Dnnl.check(dnnl_memory_set_data_handle(memories.get(index), place), "move memory");
-    }
+    place.set(address);
+    Dnnl.check(dnnl_memory_set_data_handle(memories.get(index), place), "move memory");
   }
 
   /** Generates the code. Uses as many threads as {@link Team} was entered with. */
@@ -106,6 +111,10 @@ public final class Primitive {
   static final class Address extends Pointer {
     Address(long address) {
       super((Pointer) null);
+      this.address = address;
+    }
+
+    void set(long address) {
       this.address = address;
     }
   }

@@ -74,6 +74,19 @@ public final class Team {
     OpenMp.omp_set_num_threads(threads);
   }
 
+  /**
+   * Describes or prepares operations of oneDNN that a single member will run inside of {@link
+   * #run}: they must not count on the others.
+   */
+  public void alone(Runnable preparation) {
+    OpenMp.omp_set_num_threads(1);
+    try {
+      preparation.run();
+    } finally {
+      enter();
+    }
+  }
+
   /** Runs {@code work} on every member and returns when all are done. */
   public void run(Work work) {
     if (threads == 1) {

@@ -3,6 +3,7 @@ package sparkvision.models;
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigException;
 import com.typesafe.config.ConfigRenderOptions;
+import com.typesafe.config.ConfigValueType;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
@@ -68,6 +69,19 @@ final class Keys {
     return integer(key, 1, Integer.MAX_VALUE);
   }
 
+  /** Height and width: a whole number >= 1 for squares, or a list of two. */
+  int[] imageSize(String key) {
+    if (config.hasPath(key) && config.getValue(key).valueType() == ConfigValueType.LIST) {
+      List<Integer> sizes = counts(key);
+      if (sizes.size() != 2) {
+        throw invalid(key, "a whole number >= 1 or two of them, height and width");
+      }
+      return new int[] {sizes.get(0), sizes.get(1)};
+    }
+    int size = count(key);
+    return new int[] {size, size};
+  }
+
   /** At least one whole number, each >= 1. */
   List<Integer> counts(String key) {
     String allowed = "a list of whole numbers >= 1";
@@ -99,7 +113,8 @@ final class Keys {
     }
   }
 
-  private IllegalArgumentException invalid(String key, String allowed) {
+  /** What is wrong with the value of a key, when only the caller can tell. */
+  IllegalArgumentException invalid(String key, String allowed) {
     return new IllegalArgumentException(
         String.format("Invalid %s: %s (must be %s)", key, render(key), allowed));
   }

@@ -2,21 +2,36 @@ package sparkvision.models;
 
 import com.typesafe.config.Config;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /** The models there are, by name. */
 public final class Models {
 
-  private static final Map<String, Config> DENSENETS = DenseNet.variants();
+  /** How models of one family are made, and its variants; the family's own name has no defaults. */
+  private record Family(Function<Config, Model> maker, Map<String, Config> variants) {}
+
+  private static final Map<String, Family> FAMILIES = families();
+
+  private static Map<String, Family> families() {
+    Map<String, Family> families = new LinkedHashMap<>();
+    families.put("densenet", new Family(DenseNet::new, DenseNet.variants()));
+    families.put("vit", new Family(Vit::new, Vit.variants()));
+    return families;
+  }
 
   private Models() {}
 
   /** Every name that {@link #of} knows. */
   public static List<String> names() {
     List<String> names = new ArrayList<>();
-    names.add("densenet"); // no defaults: every key must be given
-    names.addAll(DENSENETS.keySet());
+    FAMILIES.forEach(
+        (name, family) -> {
+          names.add(name);
+          names.addAll(family.variants.keySet());
+        });
     return names;
   }
 
@@ -29,11 +44,14 @@ public final class Models {
   public static Model of(Config model) {
     String allowed = "one of " + String.join(", ", names());
     String name = Keys.name(model, allowed);
-    if (name.equals("densenet")) {
-      return new DenseNet(model);
-    }
-    if (DENSENETS.containsKey(name)) {
-      return new DenseNet(model.withFallback(DENSENETS.get(name)));
+    for (Map.Entry<String, Family> entry : FAMILIES.entrySet()) {
+      Family family = entry.getValue();
+      if (name.equals(entry.getKey())) {
+        return family.maker.apply(model);
+      }
+      if (family.variants.containsKey(name)) {
+        return family.maker.apply(model.withFallback(family.variants.get(name)));
+      }
     }
     throw new IllegalArgumentException(
         String.format("Invalid model: %s (must be %s)", name, allowed));

@@ -51,6 +51,7 @@ public final class CompiledGraph implements AutoCloseable {
     Norms.register(kernels);
     SampleNorms.register(kernels);
     Products.register(kernels);
+    Attention.register(kernels);
     Elements.register(kernels);
     Pairs.register(kernels);
     Reductions.register(kernels);
@@ -78,7 +79,7 @@ public final class CompiledGraph implements AutoCloseable {
     this.layout = layout;
     this.team = new Team(settings.threads());
     team.enter();
-    this.program = new Program(settings.poisoned());
+    this.program = new Program(team, settings.poisoned());
     boolean training = graph.mode() == Graph.Mode.TRAINING;
     // Without the instructions, oneDNN has no bfloat16 kernels: float32 is at least as exact.
     Type compute = Dnnl.supportsBfloat16() ? settings.compute() : Type.FLOAT32;

@@ -57,6 +57,7 @@ final class Lowering {
   private final Map<Tensor, BatchNorm> deferred = new HashMap<>();
   private final Map<Tensor, Deferred> deferredGradients = new HashMap<>();
   private final Map<Tensor, ChannelMoments> moments = new HashMap<>();
+  private final Set<Tensor> contributedInParts = new HashSet<>();
   private final Map<Tensor, Value> homes = new HashMap<>();
   private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
   private final Map<Tensor, Value> remade = new HashMap<>();
@@ -309,6 +310,41 @@ final class Lowering {
   }
 
   /**
+   * Where a kernel may write the gradient of a node's input so that nobody has to move it: if the
+   * input is a slice, however reshaped and permuted, its place in the gradient of what it was cut
+   * from. Null if there is none.
+   */
+  Value gradientPlace(Node node, int index) {
+    Tensor tensor = node.input(index);
+    Value value = value(tensor);
+    for (Tensor part = tensor; isReadOnce(part); ) {
+      Node maker = producer(part);
+      if (maker == null) {
+        return null;
+      }
+      Tensor from = maker.input(0);
+      Value whole = value(from);
+      switch (maker.kind()) {
+        case RESHAPE, PERMUTE -> part = from;
+        case SLICE -> {
+          boolean seen = value.storage == whole.storage && value.type == whole.type;
+          return seen && whole.isDense() && filledBySlices(from)
+              ? value.movedFrom(whole, gradientOfParts(from))
+              : null;
+        }
+        default -> {
+          return null;
+        }
+      }
+    }
+    return null;
+  }
+
+  private boolean isReadOnce(Tensor tensor) {
+    return consumers(tensor).size() == 1 && !visible.contains(tensor);
+  }
+
+  /**
    * Where the gradient of a part of a node's input belongs: slices that share a tensor fill one
    * buffer. The part is {@code begin}, {@code step} and the sizes of {@code gradient}.
    */
@@ -317,28 +353,50 @@ final class Lowering {
       return;
     }
     Tensor tensor = node.input(index);
-    boolean first = !parts.containsKey(tensor);
-    if (first) {
-      Value x = value(tensor);
-      Value whole = fresh(tensor, x.type, x.isDense() ? x.strides() : Value.rowMajor(x.dims()));
-      if (!filledBySlices(tensor)) {
-        zero(whole);
-      }
-      parts.put(tensor, whole);
+    boolean filled = filledBySlices(tensor);
+    if (!filled && concatenations.holds(tensor)) {
+      parts.remove(tensor); // added at once, so every slice needs a buffer of its own
+      contributedInParts.remove(tensor);
     }
-    Value whole = parts.get(tensor);
+    Value whole = gradientOfParts(tensor);
     Value part = whole;
     for (int axis = 0; axis < part.rank(); axis++) {
       part = part.narrowed(axis, begin[axis], gradient.size(axis), step[axis]);
     }
-    if (filledBySlices(tensor)) {
-      copy(gradient, part);
-    } else {
-      Pairs.emit(this, Arithmetic.ADD, part, gradient, part);
+    boolean first = contributedInParts.add(tensor);
+    if (filled) {
+      if (!gradient.isSame(part)) {
+        copy(gradient, part);
+      }
+      if (first) {
+        contribute(tensor, whole);
+      }
+      return;
     }
+    if (first) {
+      // What comes later is added to this buffer in place; what came before moves there.
+      Value before = gradients.remove(tensor);
+      if (before == null) {
+        zero(whole);
+      } else {
+        copy(before, whole);
+      }
+      ownedGradients.add(whole);
+    }
+    Pairs.emit(this, Arithmetic.ADD, part, gradient, part);
     if (first) {
       contribute(tensor, whole);
     }
+  }
+
+  /** The gradient that slices of a tensor fill, laid out like the tensor if that has no gaps. */
+  private Value gradientOfParts(Tensor tensor) {
+    return parts.computeIfAbsent(
+        tensor,
+        key -> {
+          Value x = value(tensor);
+          return fresh(tensor, x.type, x.isDense() ? x.strides() : Value.rowMajor(x.dims()));
+        });
   }
 
   /** Whether the readers of a tensor are slices along one axis that together make it up. */

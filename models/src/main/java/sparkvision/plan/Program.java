@@ -1,11 +1,14 @@
 package sparkvision.plan;
 
+import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_SCRATCHPAD;
+
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
 import sparkvision.kernels.Memory;
 import sparkvision.kernels.Primitive;
@@ -20,6 +23,7 @@ import sparkvision.kernels.Type;
 final class Program implements AutoCloseable {
 
   final Dnnl dnnl = new Dnnl();
+  final Team team;
   private final boolean poisoned;
   private final List<Step> steps = new ArrayList<>();
   private final List<Step> once = new ArrayList<>(); // before the others, when weights have changed
@@ -31,9 +35,11 @@ final class Program implements AutoCloseable {
   private boolean collectingOnce;
 
   /**
+   * @param team the threads that will run it
    * @param poisoned every storage gets memory of its own, full of NaN before each run
    */
-  Program(boolean poisoned) {
+  Program(Team team, boolean poisoned) {
+    this.team = team;
     this.poisoned = poisoned;
   }
 
@@ -121,6 +127,12 @@ final class Program implements AutoCloseable {
     }
 
     void add() {
+      Desc scratch = primitive.scratch();
+      if (scratch.bytes() > 0) {
+        Storage storage = storage("scratch", scratch.bytes());
+        long[] bytes = {scratch.bytes()};
+        out(DNNL_ARG_SCRATCHPAD, Value.opaque(storage, Type.FLOAT32, bytes, scratch));
+      }
       Program.this.add(
           new Step(kind, reads, writes, flop) {
             @Override

@@ -216,6 +216,16 @@ final class Value {
     return new Value(storage, type, shape, steps, offset + first * strides[axis]);
   }
 
+  /** The last two axes, where the others have size 1. */
+  Value matrix() {
+    int rank = rank();
+    long columns = dims[rank - 1];
+    long[] steps = {
+      dims[rank - 2] == 1 ? columns : strides[rank - 2], columns == 1 ? 1 : strides[rank - 1]
+    };
+    return new Value(storage, type, new long[] {dims[rank - 2], columns}, steps, offset);
+  }
+
   /** With axes of size 1 in front until there are {@code rank}. */
   Value padded(int rank) {
     int more = rank - rank();
@@ -226,6 +236,20 @@ final class Value {
     System.arraycopy(dims, 0, shape, more, dims.length);
     System.arraycopy(strides, 0, steps, more, strides.length);
     return new Value(storage, type, shape, steps, offset);
+  }
+
+  /** This view of {@code whole}, as the same view of {@code other}, which has whole's strides. */
+  Value movedFrom(Value whole, Value other) {
+    return new Value(other.storage, type, dims, strides, offset - whole.offset + other.offset);
+  }
+
+  /** Whether this is another name for the same elements. */
+  boolean isSame(Value other) {
+    return storage == other.storage
+        && type == other.type
+        && offset == other.offset
+        && Arrays.equals(dims, other.dims)
+        && lies(other.strides);
   }
 
   // What kernels see; addresses only after the plan has been placed.

@@ -27,7 +27,11 @@ class ModelsTest {
             "densenet121-3d",
             "densenet169-3d",
             "densenet201-3d",
-            "densenet264-3d");
+            "densenet264-3d",
+            "vit",
+            "deit-tiny",
+            "deit-small",
+            "deit-base");
   }
 
   @Test
@@ -35,6 +39,8 @@ class ModelsTest {
     assertThat(Models.of(ConfigFactory.parseString(FREE)).name()).isEqualTo("densenet");
     assertThat(Models.of(ConfigFactory.parseString("name = densenet121-3d")).name())
         .isEqualTo("densenet121-3d");
+    assertThat(Models.of(ConfigFactory.parseString("name = deit-small")).name())
+        .isEqualTo("deit-small");
   }
 
   @ParameterizedTest
@@ -63,10 +69,23 @@ class ModelsTest {
         "name = densenet121, dropout = null | Invalid dropout: missing (must be a number in [0, 1))",
         "name = resnet50 | Invalid model: resnet50 (must be one of densenet, densenet121,"
             + " densenet161, densenet169, densenet201, densenet264, densenet121-3d,"
-            + " densenet169-3d, densenet201-3d, densenet264-3d)",
+            + " densenet169-3d, densenet201-3d, densenet264-3d, vit, deit-tiny, deit-small,"
+            + " deit-base)",
         "classes = 3 | Invalid name: missing (must be one of densenet, densenet121, densenet161,"
             + " densenet169, densenet201, densenet264, densenet121-3d, densenet169-3d,"
-            + " densenet201-3d, densenet264-3d)"
+            + " densenet201-3d, densenet264-3d, vit, deit-tiny, deit-small, deit-base)",
+        "name = vit, dim = 8 | Invalid image-size: missing (must be a whole number >= 1)",
+        "name = deit-tiny, image-size = [224, 224, 3] | Invalid image-size: [224,224,3] (must be a"
+            + " whole number >= 1 or two of them, height and width)",
+        "name = deit-tiny, image-size = [0, 224] | Invalid image-size: [0,224] (must be a list of"
+            + " whole numbers >= 1)",
+        "name = deit-tiny, image-size = 225 | Invalid image-size: 225 (must be a multiple of"
+            + " patch-size 16)",
+        "name = deit-tiny, heads = 5 | Invalid heads: 5 (must be a divisor of dim 192)",
+        "name = deit-tiny, drop-path = 1 | Invalid drop-path: 1 (must be a number in [0, 1))",
+        "name = deit-tiny, dropout = 0.1 | Invalid key: dropout = 0.1 (the keys of this model are"
+            + " name, image-size, patch-size, in-channels, dim, depth, heads, mlp-ratio, drop-path,"
+            + " classes)"
       })
   void refusesAConfThatDoesNotFit(String conf, String message) {
     assertThatThrownBy(() -> Models.of(ConfigFactory.parseString(conf)))

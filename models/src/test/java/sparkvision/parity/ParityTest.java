@@ -42,7 +42,8 @@ class ParityTest {
     "densenet-2d-train, 81",
     "densenet-3d-eval, 1",
     "densenet-3d-train, 69",
-    "curve-densenet-sgd, 1"
+    "curve-densenet-sgd, 1",
+    "vit-eval, 1"
   })
   void everyTensorOfTheFixtureAgrees(String fixture, int tensors) {
     Path folder = FIXTURES.resolve(fixture);
