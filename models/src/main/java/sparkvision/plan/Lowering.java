@@ -533,14 +533,12 @@ final class Lowering {
 
   /** The value, copied to row-major order if it lies otherwise. */
   Value rowMajor(Value value) {
-    return value.isRowMajor() ? value : moved(value, value.type, Value.rowMajor(value.dims()));
+    return laid(value, Value.rowMajor(value.dims()));
   }
 
   /** The value, copied to channels last if it lies otherwise. */
   Value channelsLast(Value value) {
-    return value.isChannelsLast()
-        ? value
-        : moved(value, value.type, Value.channelsLast(value.dims()));
+    return laid(value, Value.channelsLast(value.dims()));
   }
 
   /** The value as rows of channels, copied unless it lies so. */
@@ -690,7 +688,10 @@ final class Lowering {
    *
    * @param bias (1, ..., N) or null
    */
-  Value matmul(Value a, Value b, Value bias, Value y, boolean adding) {
+  Value matmul(Value left, Value right, Value bias, Value result, boolean adding) {
+    Value a = left.settled();
+    Value b = right.settled();
+    Value y = result.settled();
     Dnnl.PostOps post = Dnnl.PostOps.none();
     if (adding) {
       post.accumulate();
@@ -709,6 +710,6 @@ final class Lowering {
       call.alsoReads(y);
     }
     call.add();
-    return y;
+    return result;
   }
 }

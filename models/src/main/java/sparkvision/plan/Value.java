@@ -121,6 +121,22 @@ final class Value {
     return true;
   }
 
+  /** The same with these strides, which differ only where an axis has size 1. */
+  Value under(long[] wanted) {
+    return Arrays.equals(strides, wanted) ? this : new Value(storage, type, dims, wanted, offset);
+  }
+
+  /** The same with strides as in row-major order on axes of size 1: oneDNN checks those too. */
+  Value settled() {
+    long[] result = strides.clone();
+    for (int axis = dims.length - 1; axis >= 0; axis--) {
+      if (dims[axis] == 1) {
+        result[axis] = axis + 1 < dims.length ? dims[axis + 1] * result[axis + 1] : 1;
+      }
+    }
+    return under(result);
+  }
+
   boolean isRowMajor() {
     return lies(rowMajor(dims));
   }
