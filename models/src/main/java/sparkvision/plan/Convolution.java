@@ -67,15 +67,14 @@ final class Convolution {
     Tensor result = epilogue.result();
     Value y = l.fresh(result, l.compute, Value.channelsLast(result.shape()));
     Value buffer = norm == null ? null : buffer("convolution input", inputShape, l.compute);
-    forward =
-        l.dnnl.convolution(
-            l.training,
-            (norm == null ? x : buffer).desc(l.dnnl),
-            l.dnnl.any(l.compute, weight.dims()),
-            bias == null ? null : bias.desc(l.dnnl),
-            part(y, 0).desc(l.dnnl),
-            window,
-            epilogue.post(l, y.rank()));
+    Value source = norm == null ? x : buffer;
+    forward = describe(source.desc(l.dnnl), y);
+    if (norm == null && forward.implementation().startsWith("ref")) {
+      // oneDNN has no fast kernel for this layout, say of a single channel: it may choose.
+      forward = describe(l.dnnl.any(l.compute, inputShape), y);
+      source = l.opaque("convolution input", x, forward.query(dnnl_query_src_md));
+      l.copy(x, source);
+    }
     Value laid = l.weight(weight, l.compute, forward.query(dnnl_query_weights_md));
     MomentsOfChunks moments = momentsWanted(result) ? new MomentsOfChunks((int) y.size(1)) : null;
     for (long first = 0; first < batch; first += images) {
@@ -86,7 +85,7 @@ final class Convolution {
       Program.Call call =
           l.program
               .call("convolution", first == 0 ? forward : forward.again())
-              .in(DNNL_ARG_SRC, norm == null ? x : buffer)
+              .in(DNNL_ARG_SRC, source)
               .in(DNNL_ARG_WEIGHTS, laid)
               .in(DNNL_ARG_BIAS, bias)
               .out(DNNL_ARG_DST, to)
@@ -104,6 +103,17 @@ final class Convolution {
     if (l.wantsAny(node) || (norm != null && norm.wantsAny())) {
       l.tape(() -> backward(y));
     }
+  }
+
+  private Primitive describe(Desc source, Value y) {
+    return l.dnnl.convolution(
+        l.training,
+        source,
+        l.dnnl.any(l.compute, weight.dims()),
+        bias == null ? null : bias.desc(l.dnnl),
+        part(y, 0).desc(l.dnnl),
+        window,
+        epilogue.post(l, y.rank()));
   }
 
   /** Whether a batch norm behind would otherwise read the result once more for its moments. */
