@@ -35,7 +35,7 @@ import sparkvision.models.Models;
 final class BenchStep extends ConfJob<BenchStep.Settings> {
 
   /** The engine that is meant to be fast, as soon as there is one. */
-  private static final String ENGINE = Engines.names().contains("compiled") ? "compiled" : "nd4j";
+  private static final String ENGINE = "compiled";
 
   private static final int WARM_UP = 2;
   private static final Path STATUS = Path.of("/proc/self/status");

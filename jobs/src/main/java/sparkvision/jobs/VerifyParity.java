@@ -18,7 +18,7 @@ final class VerifyParity implements Callable<Integer> {
 
   @Option(
       names = "--engine",
-      defaultValue = "nd4j",
+      defaultValue = "compiled",
       description = "The engine to run on; default: ${DEFAULT-VALUE}.")
   private String engine;
 

@@ -26,6 +26,7 @@ import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
 import sparkvision.engine.Engine;
+import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
@@ -57,6 +58,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       String shards,
       Config model,
       String engine,
+      EngineOptions.Precision precision,
+      EngineOptions.Memory memory,
       int ranks,
       int batchSize,
       int accumulateSteps,
@@ -140,7 +143,9 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
             plan.firstStep() * plan.accumulateSteps(),
             plan.endStep() * plan.accumulateSteps(),
             Math.multiplyExact(plan.stepsPerEpoch(), plan.accumulateSteps()));
-    try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer());
+    EngineOptions options =
+        EngineOptions.defaults().withPrecision(plan.precision()).withMemory(plan.memory());
+    try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer(), options);
         BatchLoader loader =
             new BatchLoader(
                 shards,

@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import sparkvision.data.ImageTransform;
+import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
 
@@ -20,6 +21,8 @@ public record TrainConfig(
     Optional<String> validation,
     Config model,
     String engine,
+    EngineOptions.Precision precision,
+    EngineOptions.Memory memory,
     int ranks,
     int epochs,
     int batchSize,
@@ -42,6 +45,7 @@ public record TrainConfig(
 
   public TrainConfig {
     checkEngine(engine);
+    Engines.requireSupport(engine, options());
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
     atLeast("batch-size", batchSize, 1);
@@ -53,6 +57,11 @@ public record TrainConfig(
         "label-smoothing",
         labelSmoothing,
         "at least 0, below 1");
+  }
+
+  /** How this machine's engine runs; threads are those of the process that asks. */
+  EngineOptions options() {
+    return EngineOptions.defaults().withPrecision(precision).withMemory(memory);
   }
 
   /** Images of one rank in one optimizer step. */

@@ -33,17 +33,26 @@ public final class Engines {
    */
   public static Engine open(
       String name, Graph graph, OptimizerConfig optimizer, EngineOptions options) {
+    requireSupport(name, options);
     return switch (name) {
-      case "nd4j" -> {
-        require("precision", options.precision(), EngineOptions.Precision.FLOAT32);
-        require("memory", options.memory(), EngineOptions.Memory.FAST);
-        yield new Nd4jEngine(graph, optimizer);
-      }
+      case "nd4j" -> new Nd4jEngine(graph, optimizer);
       case "compiled" -> new CompiledEngine(graph, optimizer, options);
       default ->
           throw new IllegalArgumentException(
               String.format("Invalid engine: %s (must be one of %s)", name, names()));
     };
+  }
+
+  /**
+   * Checks that an engine has what options ask for.
+   *
+   * @throws IllegalArgumentException if it has not
+   */
+  public static void requireSupport(String name, EngineOptions options) {
+    if (name.equals("nd4j")) {
+      require("precision", options.precision(), EngineOptions.Precision.FLOAT32);
+      require("memory", options.memory(), EngineOptions.Memory.FAST);
+    }
   }
 
   private static void require(String key, Enum<?> asked, Enum<?> only) {

@@ -519,15 +519,18 @@ public final class Dnnl implements AutoCloseable {
         check(dnnl_primitive_attr_set_post_ops(attributes, ops), what);
         check(dnnl_post_ops_destroy(ops), what);
       }
-      Primitive result =
+      return register(
           new Primitive(
               this,
-              new dnnl_primitive_desc(create(out -> description.create(out, attributes), what)));
-      primitives.add(result);
-      return result;
+              new dnnl_primitive_desc(create(out -> description.create(out, attributes), what))));
     } finally {
       dnnl_primitive_attr_destroy(attributes);
     }
+  }
+
+  Primitive register(Primitive primitive) {
+    primitives.add(primitive);
+    return primitive;
   }
 
   private static dnnl_memory_desc handle(Desc desc) {

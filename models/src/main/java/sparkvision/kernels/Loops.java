@@ -24,16 +24,9 @@ public interface Loops {
     }
   }
 
-  /** Adds Σ (x − shift) and Σ (x − shift)²; copies x too unless {@code copy} is null. */
+  /** Adds Σ (x − shift) and Σ (x − shift)². */
   void moments(
-      Rows x,
-      Rows copy,
-      int channels,
-      int first,
-      int end,
-      float[] shift,
-      double[] sums,
-      double[] squares);
+      Rows x, int channels, int first, int end, float[] shift, double[] sums, double[] squares);
 
   /** Adds Σ x. */
   void sums(Rows x, int channels, int first, int end, double[] sums);

@@ -22,8 +22,12 @@ public final class Memory implements AutoCloseable {
   /** Uninitialised memory. */
   public Memory(long bytes) {
     this.bytes = bytes;
-    this.pointer = new BytePointer(bytes + ALIGNMENT);
-    this.address = (pointer.address() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    long alignment = bytes < HugePages.BYTES ? ALIGNMENT : HugePages.BYTES;
+    this.pointer = new BytePointer(bytes + alignment);
+    this.address = (pointer.address() + alignment - 1) / alignment * alignment;
+    if (bytes >= HugePages.BYTES) {
+      HugePages.advise(address, bytes / HugePages.BYTES * HugePages.BYTES);
+    }
     long floats = bytes / Float.BYTES;
     this.windows = new FloatBuffer[(int) ((floats + WINDOW - 1) / WINDOW)];
     for (int i = 0; i < windows.length; i++) {

@@ -11,23 +11,13 @@ final class PlainLoops implements Loops {
 
   @Override
   public void moments(
-      Rows x,
-      Rows copy,
-      int channels,
-      int first,
-      int end,
-      float[] shift,
-      double[] sums,
-      double[] squares) {
+      Rows x, int channels, int first, int end, float[] shift, double[] sums, double[] squares) {
     float[] sum = new float[channels];
     float[] square = new float[channels];
     for (int block = first; block < end; block += BLOCK) {
       for (int row = block; row < Math.min(block + BLOCK, end); row++) {
         for (int c = 0; c < channels; c++) {
           float value = load(x, row, c);
-          if (copy != null) {
-            store(copy, row, c, value);
-          }
           float difference = value - shift[c];
           sum[c] += difference;
           square[c] = Math.fma(difference, difference, square[c]);

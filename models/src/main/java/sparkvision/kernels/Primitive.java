@@ -17,6 +17,7 @@ public final class Primitive {
 
   private final Dnnl context;
   private final dnnl_primitive_desc desc;
+  private final Primitive original; // whose code this one runs too; itself mostly
   private final List<Integer> ids = new ArrayList<>();
   private final List<dnnl_memory> memories = new ArrayList<>();
   private final Address place = new Address(0);
@@ -26,6 +27,18 @@ public final class Primitive {
   Primitive(Dnnl context, dnnl_primitive_desc desc) {
     this.context = context;
     this.desc = desc;
+    this.original = this;
+  }
+
+  private Primitive(Primitive original) {
+    this.context = original.context;
+    this.desc = original.desc;
+    this.original = original;
+  }
+
+  /** The same operation, for other memory. */
+  public Primitive again() {
+    return context.register(new Primitive(original));
   }
 
   dnnl_primitive_desc desc() {
@@ -66,7 +79,10 @@ public final class Primitive {
 
   /** Generates the code. Uses as many threads as {@link Team} was entered with. */
   public void prepare() {
-    primitive = context.create(desc);
+    if (original.primitive == null) {
+      original.primitive = context.create(desc);
+    }
+    primitive = original.primitive;
     arguments = new dnnl_exec_arg_t(ids.size());
     for (int i = 0; i < ids.size(); i++) {
       arguments.getPointer(i).arg(ids.get(i)).memory(memories.get(i));
@@ -80,11 +96,15 @@ public final class Primitive {
   }
 
   void close() {
-    if (primitive != null) {
-      dnnl_primitive_destroy(primitive);
+    if (arguments != null) {
       arguments.deallocate();
     }
-    dnnl_primitive_desc_destroy(desc);
+    if (original == this) {
+      if (primitive != null) {
+        dnnl_primitive_destroy(primitive);
+      }
+      dnnl_primitive_desc_destroy(desc);
+    }
   }
 
   /** An address that JavaCPP does not own. */

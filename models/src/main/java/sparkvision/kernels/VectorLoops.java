@@ -26,14 +26,7 @@ final class VectorLoops implements Loops {
 
   @Override
   public void moments(
-      Rows x,
-      Rows copy,
-      int channels,
-      int first,
-      int end,
-      float[] shift,
-      double[] sums,
-      double[] squares) {
+      Rows x, int channels, int first, int end, float[] shift, double[] sums, double[] squares) {
     float[] sum = new float[channels];
     float[] square = new float[channels];
     int whole = FLOATS.loopBound(channels);
@@ -41,18 +34,12 @@ final class VectorLoops implements Loops {
       for (int row = block; row < Math.min(block + PlainLoops.BLOCK, end); row++) {
         for (int c = 0; c < whole; c += LANES) {
           FloatVector value = load(x, row, c);
-          if (copy != null) {
-            store(copy, row, c, value);
-          }
           FloatVector difference = value.sub(FloatVector.fromArray(FLOATS, shift, c));
           FloatVector.fromArray(FLOATS, sum, c).add(difference).intoArray(sum, c);
           difference.fma(difference, FloatVector.fromArray(FLOATS, square, c)).intoArray(square, c);
         }
         for (int c = whole; c < channels; c++) {
           float value = PlainLoops.load(x, row, c);
-          if (copy != null) {
-            PlainLoops.store(copy, row, c, value);
-          }
           float difference = value - shift[c];
           sum[c] += difference;
           square[c] = Math.fma(difference, difference, square[c]);

@@ -196,7 +196,7 @@ public final class CompiledGraph implements AutoCloseable {
   }
 
   private void begin(long draw) {
-    lowering.draw = draw;
+    lowering.draw(draw);
     team.enter();
     program.begin();
     if (weightsChanged) {

@@ -3,10 +3,9 @@ package sparkvision.plan;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
@@ -16,290 +15,264 @@ import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
 /**
- * Concatenations of channels that grow out of each other, as in a DenseNet block, share one buffer:
- * what {@code concat(x, y)} adds is y, and x is already there.
+ * Concatenations of channels, which nobody carries out: each part stays where its layer wrote it,
+ * and a batch norm reads the parts one after the other.
  *
  * <pre>
- *   buffer, a row per pixel   | x0      | y1  | y2  | y3  |
- *   concat(x0, y1)            |---------------|
- *   concat(that, y2)          |---------------------|
+ *   parts                  x0 | y1 | y2 | y3      each dense, a row per pixel
+ *   concat(x0, y1)         -------
+ *   concat(that, y2)       ------------
  * </pre>
  *
- * <p>Three things follow. A new part is copied once. The mean and the variance of its channels are
- * computed once, though every batch norm behind reads them. And the gradients of all batch norms
- * that read a channel meet in one buffer: each adds its scaled gradient there, and of its other two
- * terms (Ioffe and Szegedy 2015, section 3), which are linear in x, only the two coefficients; they
- * are applied when the channel's own layer asks for its gradient.
+ * <p>For a DenseNet block, where every concatenation grows out of the one before, three things
+ * follow. No part is ever copied, and all are read in the order in which they lie in memory: rows
+ * of one wide buffer, read in part, run at a quarter of that speed. Mean and variance of a channel
+ * are computed once, though every batch norm behind needs them. And the gradients of all batch
+ * norms that read a channel meet in one place: each adds its scaled gradient there, and of its
+ * other two terms (Ioffe and Szegedy 2015, section 3), which are linear in x, only the two
+ * coefficients; they are applied when the channel's own layer asks for its gradient.
+ *
+ * <p>A reader that is no batch norm gets a copy of the whole.
  */
 final class Concatenations {
 
-  /** One shared buffer. */
-  private static final class Group {
-    final long channels;
-    final Set<Tensor> parts = new HashSet<>();
-    Value data;
-    Value gradient; // null until somebody contributes
-    final float[] mean;
-    final float[] variance;
+  /** Some channels that were made together. */
+  static final class Part {
+    final Value data; // rows
+    final int channels;
+    final ChannelMoments moments; // null if no batch norm in training reads them
     final float[] lift; // what batch norms behind subtract from the gradient of a channel,
     final float[] slope; // and what they subtract times x − mean
-    boolean normalised;
+    private Value gradient; // null until somebody contributes
 
-    Group(long channels) {
-      this.channels = channels;
-      this.mean = new float[(int) channels];
-      this.variance = new float[(int) channels];
-      this.lift = new float[(int) channels];
-      this.slope = new float[(int) channels];
+    private Part(Value data, ChannelMoments moments) {
+      this.data = data;
+      this.channels = (int) data.size(1);
+      this.moments = moments;
+      this.lift = new float[channels];
+      this.slope = new float[channels];
     }
   }
 
-  private record Place(Group group, int offset, int channels) {}
-
   private final Lowering lowering;
-  private final Map<Tensor, Place> places = new HashMap<>();
+  private final Map<Tensor, Node> concats = new HashMap<>(); // by output
+  private final Map<Tensor, List<Part>> parts = new HashMap<>(); // of outputs and of their inputs
 
   Concatenations(Lowering lowering) {
     this.lowering = lowering;
-    // From the last on, so that the widest concatenation of a chain comes first.
-    for (int i = lowering.nodes.size() - 1; i >= 0; i--) {
-      Node node = lowering.nodes.get(i);
-      if (joinsChannels(node) && !places.containsKey(node.output())) {
-        group(node);
+    for (Node node : lowering.nodes) {
+      if (node.kind() == Node.Kind.CONCAT
+          && node.integer("axis") == 1
+          && node.output().rank() >= 4) {
+        concats.put(node.output(), node);
       }
     }
   }
 
-  private static boolean joinsChannels(Node node) {
-    return node.kind() == Node.Kind.CONCAT
-        && node.integer("axis") == 1
-        && node.output().rank() >= 4;
+  /** Whether a tensor is a concatenation of channels. */
+  boolean isConcat(Tensor tensor) {
+    return concats.containsKey(tensor);
   }
 
-  private void group(Node widest) {
-    Group group = new Group(widest.output().size(1));
-    List<Node> chain = new ArrayList<>();
-    for (Node node = widest; node != null; ) {
-      chain.add(node);
-      Node before = lowering.producer(node.input(0));
-      boolean grows =
-          before != null && joinsChannels(before) && !places.containsKey(before.output());
-      node = grows ? before : null;
-    }
-    for (Node node : chain) {
-      places.put(node.output(), new Place(group, 0, (int) node.output().size(1)));
-      group.normalised |= isNormalised(node.output());
-    }
-    for (Node node : chain) {
-      int offset = 0;
-      for (Tensor input : node.inputs()) {
-        int channels = (int) input.size(1);
-        // A tensor that is a part elsewhere, twice or given from outside stays where it is and is
-        // copied here.
-        if (!places.containsKey(input) && lowering.producer(input) != null) {
-          places.put(input, new Place(group, offset, channels));
-          group.parts.add(input);
-          group.normalised |= isNormalised(input);
-        }
-        offset += channels;
-      }
-    }
-  }
-
-  private boolean isNormalised(Tensor tensor) {
-    return lowering.training
-        && lowering.consumers(tensor).stream().anyMatch(n -> n.kind() == Node.Kind.BATCH_NORM);
-  }
-
-  /** Whether a tensor is part of a shared buffer, or a concatenation that is. */
+  /** Whether the gradient of a tensor is gathered here. */
   boolean holds(Tensor tensor) {
-    return places.containsKey(tensor);
+    return parts.containsKey(tensor);
   }
 
-  /** The value of a tensor, copied into its shared buffer if it is a part of one. */
-  Value placed(Tensor tensor, Value value) {
-    Place place = places.get(tensor);
-    if (place == null || !place.group.parts.contains(tensor)) {
-      return value;
-    }
-    fill(place.group, place.offset, value, place.channels);
-    return part(place.group, place.offset, place.channels);
+  /** The parts of a concatenation; the tensor itself as the only part, if it is part of one. */
+  List<Part> parts(Tensor tensor) {
+    return parts.get(tensor);
   }
 
-  /** Lowers a concatenation of channels: copies into the buffer what is not there yet. */
-  void concat(Node node) {
-    Place place = places.get(node.output());
-    int offset = 0;
-    for (int i = 0; i < node.inputs().size(); i++) {
-      Tensor input = node.input(i);
-      int channels = (int) input.size(1);
-      Place own = places.get(input);
-      if (own == null || own.group != place.group || own.offset != offset) {
-        fill(place.group, offset, lowering.value(input), channels);
-        int from = offset;
-        int index = i;
-        if (lowering.wants(node, i)) {
-          lowering.tape(
-              () -> lowering.contribute(node, index, gradient(place.group, from, channels)));
-        }
-      }
-      offset += channels;
+  /** Called for every value that a kernel makes: some become parts. */
+  void placed(Tensor tensor, Value value) {
+    boolean joined =
+        lowering.producer(tensor) != null
+            && lowering.consumers(tensor).stream().anyMatch(node -> concats.containsValue(node));
+    if (joined && value.isRows()) {
+      parts.put(tensor, List.of(part(tensor, value)));
     }
-    lowering.bind(node.output(), part(place.group, 0, offset));
   }
 
-  private void fill(Group group, int offset, Value value, int channels) {
-    if (group.data == null) {
-      long[] shape = value.dims();
-      shape[1] = group.channels;
-      group.data =
-          lowering.program.value("concat", lowering.compute, shape, Value.channelsLast(shape));
+  private Part part(Tensor tensor, Value value) {
+    if (!isNormalised(tensor)) {
+      return new Part(value, null);
     }
-    Value source = lowering.rows(value);
-    Value target = part(group, offset, channels);
-    if (!group.normalised) {
-      move(source, target, false);
-      return;
+    ChannelMoments known = lowering.moments(tensor);
+    if (known != null) {
+      return new Part(value, known);
     }
+    ChannelMoments moments = new ChannelMoments((int) value.size(1));
     lowering.program.loop(
-        "concat",
-        0,
-        List.of(source),
-        List.of(target),
+        "norm: moments",
+        3.0 * value.elements(),
+        List.of(value),
+        List.of(),
         () -> {
-          Moments moments = new Moments(rows(source), channels, pixels(source));
-          Rows copy = rows(target);
-          float[] mean = new float[channels];
-          float[] variance = new float[channels];
+          Moments running = new Moments((int) value.size(1));
+          Rows rows = rows(value);
+          int pixels = pixels(value);
           return team -> {
-            moments.compute(team, copy, mean, variance);
-            System.arraycopy(mean, 0, group.mean, offset, channels);
-            System.arraycopy(variance, 0, group.variance, offset, channels);
+            running.begin(rows);
+            running.add(team, rows, pixels);
+            running.end(moments.mean, moments.variance);
           };
         });
+    return new Part(value, moments);
   }
 
-  private static Value part(Group group, int offset, int channels) {
-    return group.data.narrowed(1, offset, channels, 1);
+  /** Whether a batch norm in training reads this tensor, or a concatenation with it. */
+  boolean isNormalised(Tensor tensor) {
+    return lowering.training
+        && lowering.consumers(tensor).stream()
+            .anyMatch(
+                node ->
+                    node.kind() == Node.Kind.BATCH_NORM
+                        || (isConcat(node.output()) && isNormalised(node.output())));
   }
 
-  // Batch norms that read a shared buffer.
-
-  /** The mean of every channel of a tensor that is in a shared buffer, filled when it runs. */
-  void readMoments(Tensor tensor, float[] mean, float[] variance) {
-    Place place = places.get(tensor);
-    System.arraycopy(place.group.mean, place.offset, mean, 0, place.channels);
-    System.arraycopy(place.group.variance, place.offset, variance, 0, place.channels);
-  }
-
-  /** Adds to the coefficients of the deferred terms, when it runs. */
-  void defer(Tensor tensor, float[] lift, float[] slope) {
-    Place place = places.get(tensor);
-    for (int c = 0; c < place.channels; c++) {
-      place.group.lift[place.offset + c] += lift[c];
-      place.group.slope[place.offset + c] += slope[c];
+  /** Lowers a concatenation: its parts are those of its inputs. */
+  void concat(Node node) {
+    List<Part> all = new ArrayList<>();
+    for (int i = 0; i < node.inputs().size(); i++) {
+      Tensor input = node.input(i);
+      List<Part> own = parts.get(input);
+      if (own != null && all.stream().noneMatch(own::contains)) {
+        all.addAll(own);
+        continue;
+      }
+      // From outside, or here a second time: a part with a gradient of its own.
+      Part part =
+          part(input, lowering.rows(lowering.cast(lowering.value(input), lowering.compute)));
+      all.add(part);
+      int index = i;
+      if (lowering.wants(node, i)) {
+        lowering.tape(
+            () -> {
+              if (part.gradient != null) {
+                lowering.contribute(node, index, settled(part));
+              }
+            });
+      }
     }
+    parts.put(node.output(), List.copyOf(all));
+  }
+
+  /** The whole of a concatenation in one piece of memory. */
+  Value whole(Tensor tensor) {
+    Value whole = lowering.fresh(tensor, lowering.compute, Value.channelsLast(tensor.shape()));
+    int offset = 0;
+    for (Part part : parts.get(tensor)) {
+      move(part.data, whole.narrowed(1, offset, part.channels, 1), false);
+      offset += part.channels;
+    }
+    return whole;
   }
 
   // Gradients.
 
-  /** Where the gradient of a tensor has to be added, and whether there is something already. */
+  /** Where the gradient of a part has to be added, and whether there is something already. */
   record Target(Value value, boolean adding) {}
 
   /** Where to add a gradient; emit the step that does it next. */
-  Target target(Tensor tensor) {
-    Place place = places.get(tensor);
-    Group group = place.group;
-    boolean adding = group.gradient != null;
+  Target target(Part part) {
+    boolean adding = part.gradient != null;
     if (!adding) {
       // In float32 in any case: many gradients are added here.
-      long[] shape = group.data.dims();
-      group.gradient =
+      long[] shape = part.data.dims();
+      part.gradient =
           lowering.program.value("concat gradient", Type.FLOAT32, shape, Value.channelsLast(shape));
       lowering.program.loop(
-          "zero",
+          "norm: sums",
           0,
           List.of(),
           List.of(),
           () ->
               team -> {
-                Arrays.fill(group.lift, 0);
-                Arrays.fill(group.slope, 0);
+                Arrays.fill(part.lift, 0);
+                Arrays.fill(part.slope, 0);
               });
-      if (place.channels < group.channels) {
-        lowering.zero(group.gradient);
-        adding = true;
-      }
     }
-    return new Target(group.gradient.narrowed(1, place.offset, place.channels, 1), adding);
+    return new Target(part.gradient, adding);
   }
 
+  /** Adds to the gradient of a concatenation or of a part. */
   void add(Tensor tensor, Value gradient) {
     Value source = lowering.rows(gradient);
-    Target target = target(tensor);
-    move(source, target.value, target.adding);
+    int offset = 0;
+    for (Part part : parts.get(tensor)) {
+      Target target = target(part);
+      move(source.narrowed(1, offset, part.channels, 1), target.value, target.adding);
+      offset += part.channels;
+    }
   }
 
   /** The gradient of a part, complete; null if nobody contributed. */
   Value gradient(Tensor tensor) {
-    Place place = places.get(tensor);
-    return gradient(place.group, place.offset, place.channels);
+    Part part = only(tensor);
+    return part == null || part.gradient == null ? null : settled(part);
   }
 
-  private Value gradient(Group group, int offset, int channels) {
-    if (group.gradient == null) {
-      return null;
+  /** The gradient of a part, complete, made where it is needed; null if nobody contributed. */
+  Deferred deferredGradient(Tensor tensor) {
+    Part part = only(tensor);
+    return part == null || part.gradient == null ? null : new Settled(part);
+  }
+
+  /** Null for a concatenation: its gradient is that of its parts. */
+  private Part only(Tensor tensor) {
+    return isConcat(tensor) ? null : parts.get(tensor).get(0);
+  }
+
+  private Value settled(Part part) {
+    return new Settled(part).whole(lowering, "gradient", lowering.compute, part.data.dims());
+  }
+
+  /** The gradient of some channels, with the terms that batch norms deferred. */
+  private record Settled(Part part) implements Deferred {
+
+    @Override
+    public String kind() {
+      return "norm: gradient of part";
     }
-    Value sum = group.gradient.narrowed(1, offset, channels, 1);
-    Value x = part(group, offset, channels);
-    Value result =
-        lowering.program.value(
-            "gradient", lowering.compute, sum.dims(), Value.channelsLast(sum.dims()));
-    lowering.program.loop(
-        "norm",
-        4.0 * result.elements(),
-        group.normalised ? List.of(sum, x) : List.of(sum),
-        List.of(result),
-        () -> {
-          Rows from = rows(sum);
-          Rows reference = rows(x);
-          Rows to = rows(result);
-          int pixels = pixels(sum);
-          Loops loops = Loops.best();
-          float[] mean = new float[channels];
-          float[] lift = new float[channels];
-          float[] slope = new float[channels];
-          return team -> {
-            if (!group.normalised) {
-              team.run(
-                  (m, n) ->
-                      loops.copy(
-                          from,
-                          to,
-                          false,
-                          channels,
-                          Team.share(pixels, m, n),
-                          Team.share(pixels, m + 1, n)));
-              return;
-            }
-            System.arraycopy(group.mean, offset, mean, 0, channels);
-            System.arraycopy(group.lift, offset, lift, 0, channels);
-            System.arraycopy(group.slope, offset, slope, 0, channels);
+
+    @Override
+    public List<Value> reads() {
+      return part.moments == null ? List.of(part.gradient) : List.of(part.gradient, part.data);
+    }
+
+    @Override
+    public Supplier<Program.Body> fill(Value to, long first) {
+      Value sums = part.gradient.narrowed(0, first, to.size(0), 1);
+      Value xs = part.data.narrowed(0, first, to.size(0), 1);
+      return () -> {
+        Rows from = rows(sums);
+        Rows reference = rows(xs);
+        Rows into = rows(to);
+        int pixels = pixels(sums);
+        Loops loops = Loops.best();
+        return team ->
             team.run(
-                (m, n) ->
+                (m, n) -> {
+                  int begin = Team.share(pixels, m, n);
+                  int end = Team.share(pixels, m + 1, n);
+                  if (part.moments == null) {
+                    loops.copy(from, into, false, part.channels, begin, end);
+                  } else {
                     loops.settle(
                         from,
                         reference,
-                        to,
-                        channels,
-                        Team.share(pixels, m, n),
-                        Team.share(pixels, m + 1, n),
-                        mean,
-                        lift,
-                        slope));
-          };
-        });
-    return result;
+                        into,
+                        part.channels,
+                        begin,
+                        end,
+                        part.moments.mean,
+                        part.lift,
+                        part.slope);
+                  }
+                });
+      };
+    }
   }
 
   private void move(Value source, Value target, boolean adding) {

@@ -296,7 +296,7 @@ final class Elements {
         () -> {
           Rows to = new Rows(mask.buffer(), mask.type, 0);
           return team -> {
-            long stream = Dropout.stream(l.graph.noiseSeed(), l.draw, index);
+            long stream = Dropout.stream(l.graph.noiseSeed(), l.draw(), index);
             nest.run(
                 team,
                 (at, rows, columns) -> {

@@ -2,6 +2,7 @@ package sparkvision.plan;
 
 import static org.bytedeco.dnnl.global.dnnl.*;
 
+import java.util.Arrays;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 import sparkvision.kernels.Dnnl;
@@ -40,6 +41,10 @@ final class Epilogue {
     return new Epilogue(norm, relu, end);
   }
 
+  boolean isNone() {
+    return norm == null && relu == null;
+  }
+
   /** The tensor that comes out at the end. */
   Tensor result() {
     return result;
@@ -50,7 +55,7 @@ final class Epilogue {
     if (norm != null) {
       Value[] coefficients = Norms.runningCoefficients(norm, l);
       long[] shape = new long[rank];
-      java.util.Arrays.fill(shape, 1);
+      Arrays.fill(shape, 1);
       shape[1] = coefficients[0].elements();
       scale = coefficients[0].reshaped(shape);
       shift = coefficients[1].reshaped(shape);

@@ -43,10 +43,11 @@ final class Explanation {
       Group group = groups.computeIfAbsent(step.kind, kind -> new Group());
       group.count++;
       group.flop += step.flop;
-      group.nanos += step.nanos;
+      group.nanos += step.nanos == Long.MAX_VALUE ? 0 : step.nanos; // not measured
     }
     long total = groups.values().stream().mapToLong(group -> group.nanos).sum();
-    lines.add(String.format("%-32s %6s %10s %8s", "kind", "steps", "GFLOP", "time"));
+    lines.add(
+        String.format("%-32s %6s %10s %8s %8s", "kind", "steps", "GFLOP", "best ms", "share"));
     groups.entrySet().stream()
         .sorted(
             Comparator.comparingLong((Map.Entry<String, Group> entry) -> -entry.getValue().nanos))
@@ -55,10 +56,11 @@ final class Explanation {
                 lines.add(
                     String.format(
                         Locale.ROOT,
-                        "%-32s %6d %10.2f %7.1f%%",
+                        "%-32s %6d %10.2f %8.1f %7.1f%%",
                         entry.getKey(),
                         entry.getValue().count,
                         entry.getValue().flop / 1e9,
+                        entry.getValue().nanos / 1e6,
                         total == 0 ? 0 : 100.0 * entry.getValue().nanos / total)));
   }
 

@@ -18,6 +18,9 @@ import sparkvision.graph.Tensor;
 import sparkvision.kernels.Arithmetic;
 import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
+import sparkvision.kernels.Loops;
+import sparkvision.kernels.Rows;
+import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
 /**
@@ -38,8 +41,6 @@ final class Lowering {
   final boolean lean;
   final Type compute; // what activations are kept in
 
-  long draw; // of the present run: what dropout follows from, beside the graph's seed
-
   private final Map<Tensor, Value> values = new HashMap<>();
   private final Map<Tensor, long[]> indices = new HashMap<>();
   private final Map<Tensor, List<Node>> consumers = new HashMap<>();
@@ -53,12 +54,16 @@ final class Lowering {
   private final Map<Tensor, Value> gradients = new LinkedHashMap<>();
   private final Set<Value> ownedGradients = new HashSet<>();
   private final Map<Tensor, Value> parts = new HashMap<>(); // gradients that slices fill
+  private final Map<Tensor, BatchNorm> deferred = new HashMap<>();
+  private final Map<Tensor, Deferred> deferredGradients = new HashMap<>();
+  private final Map<Tensor, ChannelMoments> moments = new HashMap<>();
   private final Set<Tensor> contributedInParts = new HashSet<>();
   private final Map<Tensor, Value> homes = new HashMap<>();
   private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
   private final Map<Tensor, Value> remade = new HashMap<>();
   final Concatenations concatenations;
 
+  private long draw;
   private int reorders;
   private int casts;
 
@@ -89,18 +94,24 @@ final class Lowering {
 
   // Forward.
 
-  /** Says where a tensor lies; a part of a shared buffer is copied there. */
+  /** Says where a tensor lies. */
   void bind(Tensor tensor, Value value) {
-    values.put(tensor, concatenations.placed(tensor, value));
+    values.put(tensor, value);
+    concatenations.placed(tensor, value);
   }
 
-  /** Where a tensor lies. */
+  /** Where a tensor lies; a concatenation of channels is carried out if somebody asks. */
   Value value(Tensor tensor) {
-    return values.get(tensor);
+    Value value = values.get(tensor);
+    if (value == null && concatenations.isConcat(tensor)) {
+      value = concatenations.whole(tensor);
+      values.put(tensor, value);
+    }
+    return value;
   }
 
   Value in(Node node, int index) {
-    return values.get(node.input(index));
+    return value(node.input(index));
   }
 
   /** Asks for the gradient of an input or a variable, before any node is lowered. */
@@ -176,6 +187,59 @@ final class Lowering {
     indices.put(tensor, numbers);
   }
 
+  // What is made only where it is needed.
+
+  /** Says that a tensor is made by the convolution that alone reads it. */
+  void defer(Tensor tensor, BatchNorm norm) {
+    deferred.put(tensor, norm);
+  }
+
+  /** The batch norm that makes a tensor where it is needed; null if the tensor is in memory. */
+  BatchNorm deferredNorm(Tensor tensor) {
+    return deferred.get(tensor);
+  }
+
+  /** Says that the moments of a tensor's channels will be known when it has been computed. */
+  void know(Tensor tensor, ChannelMoments known) {
+    moments.put(tensor, known);
+  }
+
+  /** Null if nobody computes them. */
+  ChannelMoments moments(Tensor tensor) {
+    return moments.get(tensor);
+  }
+
+  /** As {@link #contribute}; kept as it is if nobody else contributes. */
+  void contributeDeferred(Node node, int index, Deferred gradient) {
+    if (!wants(node, index)) {
+      return;
+    }
+    Tensor tensor = node.input(index);
+    if (consumers(tensor).size() == 1
+        && !concatenations.holds(tensor)
+        && producer(tensor) != null) {
+      deferredGradients.put(tensor, gradient);
+    } else {
+      contribute(tensor, gradient.whole(this, "gradient", compute, tensor.shape()));
+    }
+  }
+
+  /** The gradient of a tensor if it is made only where it is needed; else null. */
+  Deferred deferredGradient(Tensor tensor) {
+    return concatenations.holds(tensor)
+        ? concatenations.deferredGradient(tensor)
+        : deferredGradients.get(tensor);
+  }
+
+  /** The number of the present run, from which dropout draws; steps ask when they run. */
+  long draw() {
+    return draw;
+  }
+
+  void draw(long number) {
+    draw = number;
+  }
+
   // Backward.
 
   /** Emits {@code step} in the backward pass, after whatever is put on the tape later. */
@@ -195,6 +259,10 @@ final class Lowering {
   Value gradient(Tensor tensor) {
     if (concatenations.holds(tensor)) {
       return concatenations.gradient(tensor);
+    }
+    Deferred gradient = deferredGradients.remove(tensor);
+    if (gradient != null) {
+      gradients.put(tensor, gradient.whole(this, "gradient", compute, tensor.shape()));
     }
     return gradients.get(tensor);
   }
@@ -285,20 +353,37 @@ final class Lowering {
       return;
     }
     Tensor tensor = node.input(index);
+    boolean filled = filledBySlices(tensor);
+    if (!filled && concatenations.holds(tensor)) {
+      parts.remove(tensor); // added at once, so every slice needs a buffer of its own
+      contributedInParts.remove(tensor);
+    }
     Value whole = gradientOfParts(tensor);
     Value part = whole;
     for (int axis = 0; axis < part.rank(); axis++) {
       part = part.narrowed(axis, begin[axis], gradient.size(axis), step[axis]);
     }
     boolean first = contributedInParts.add(tensor);
-    if (!filledBySlices(tensor)) {
-      if (first) {
-        zero(whole);
+    if (filled) {
+      if (!gradient.isSame(part)) {
+        copy(gradient, part);
       }
-      Pairs.emit(this, Arithmetic.ADD, part, gradient, part);
-    } else if (!gradient.isSame(part)) {
-      copy(gradient, part);
+      if (first) {
+        contribute(tensor, whole);
+      }
+      return;
     }
+    if (first) {
+      // What comes later is added to this buffer in place; what came before moves there.
+      Value before = gradients.remove(tensor);
+      if (before == null) {
+        zero(whole);
+      } else {
+        copy(before, whole);
+      }
+      ownedGradients.add(whole);
+    }
+    Pairs.emit(this, Arithmetic.ADD, part, gradient, part);
     if (first) {
       contribute(tensor, whole);
     }
@@ -448,14 +533,12 @@ final class Lowering {
 
   /** The value, copied to row-major order if it lies otherwise. */
   Value rowMajor(Value value) {
-    return value.isRowMajor() ? value : moved(value, value.type, Value.rowMajor(value.dims()));
+    return laid(value, Value.rowMajor(value.dims()));
   }
 
   /** The value, copied to channels last if it lies otherwise. */
   Value channelsLast(Value value) {
-    return value.isChannelsLast()
-        ? value
-        : moved(value, value.type, Value.channelsLast(value.dims()));
+    return laid(value, Value.channelsLast(value.dims()));
   }
 
   /** The value as rows of channels, copied unless it lies so. */
@@ -539,6 +622,37 @@ final class Lowering {
         });
   }
 
+  /** sum += x, of one layout, whatever it is. */
+  void addFlat(Value x, Value sum) {
+    program.loop(
+        "copy",
+        0,
+        List.of(x, sum),
+        List.of(sum),
+        () -> {
+          int columns = 64; // a multiple of any vector; layouts of oneDNN's are padded
+          int floats = (int) (x.storage.bytes / Float.BYTES);
+          Rows from = new Rows(x.wholeBuffer(), Type.FLOAT32, columns);
+          Rows to = new Rows(sum.wholeBuffer(), Type.FLOAT32, columns);
+          Rows fromRest = new Rows(from.data(), Type.FLOAT32, 1);
+          Rows toRest = new Rows(to.data(), Type.FLOAT32, 1);
+          int rows = floats / columns;
+          Loops loops = Loops.best();
+          return team -> {
+            team.run(
+                (m, n) ->
+                    loops.copy(
+                        from,
+                        to,
+                        true,
+                        columns,
+                        Team.share(rows, m, n),
+                        Team.share(rows, m + 1, n)));
+            loops.copy(fromRest, toRest, true, 1, rows * columns, floats);
+          };
+        });
+  }
+
   /** y = f(x), one of oneDNN's activations. */
   Value eltwise(int algorithm, double alpha, double beta, Value x, Value y) {
     Desc from = x.desc(dnnl);
@@ -574,7 +688,10 @@ final class Lowering {
    *
    * @param bias (1, ..., N) or null
    */
-  Value matmul(Value a, Value b, Value bias, Value y, boolean adding) {
+  Value matmul(Value left, Value right, Value bias, Value result, boolean adding) {
+    Value a = left.settled();
+    Value b = right.settled();
+    Value y = result.settled();
     Dnnl.PostOps post = Dnnl.PostOps.none();
     if (adding) {
       post.accumulate();
@@ -593,6 +710,6 @@ final class Lowering {
       call.alsoReads(y);
     }
     call.add();
-    return y;
+    return result;
   }
 }

@@ -13,7 +13,7 @@ final class Moves {
   }
 
   private static void concat(Node node, Lowering l) {
-    if (l.concatenations.holds(node.output())) {
+    if (l.concatenations.isConcat(node.output())) {
       l.concatenations.concat(node);
       return;
     }

@@ -297,7 +297,7 @@ final class Program implements AutoCloseable {
       long start = measured ? System.nanoTime() : 0;
       step.run(team);
       if (measured) {
-        step.nanos += System.nanoTime() - start;
+        step.nanos = Math.min(step.nanos, System.nanoTime() - start);
       }
     }
   }

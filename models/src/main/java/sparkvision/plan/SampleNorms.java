@@ -314,7 +314,7 @@ final class SampleNorms {
       sums.add(
           team,
           (image, begin, end, ones, others) ->
-              loops.moments(source, null, channels, begin, end, origin[image], ones, others));
+              loops.moments(source, channels, begin, end, origin[image], ones, others));
       double epsilon = node.number("epsilon");
       for (int image = 0; image < images; image++) {
         double[] ones = sums.first(image);

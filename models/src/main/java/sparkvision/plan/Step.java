@@ -12,7 +12,7 @@ abstract class Step {
   final List<Value> reads;
   final List<Value> writes;
   final double flop;
-  long nanos; // spent in all runs, if the program is measured
+  long nanos = Long.MAX_VALUE; // of the fastest run, if the program is measured
 
   Step(String kind, List<Value> reads, List<Value> writes, double flop) {
     this.kind = kind;

@@ -121,6 +121,22 @@ final class Value {
     return true;
   }
 
+  /** The same with these strides, which differ only where an axis has size 1. */
+  Value under(long[] wanted) {
+    return Arrays.equals(strides, wanted) ? this : new Value(storage, type, dims, wanted, offset);
+  }
+
+  /** The same with strides as in row-major order on axes of size 1: oneDNN checks those too. */
+  Value settled() {
+    long[] result = strides.clone();
+    for (int axis = dims.length - 1; axis >= 0; axis--) {
+      if (dims[axis] == 1) {
+        result[axis] = axis + 1 < dims.length ? dims[axis + 1] * result[axis + 1] : 1;
+      }
+    }
+    return under(result);
+  }
+
   boolean isRowMajor() {
     return lies(rowMajor(dims));
   }
@@ -280,6 +296,11 @@ final class Value {
   /** For Java loops: the memory from the first element to the last. */
   ByteBuffer buffer() {
     return storage.memory.buffer(storage.offset + offset * type.bytes(), extent() * type.bytes());
+  }
+
+  /** For Java loops: all memory of the storage. */
+  ByteBuffer wholeBuffer() {
+    return storage.memory.buffer(storage.offset, storage.bytes);
   }
 
   /** Sets the first {@code bytes} of a dense value to zero. */

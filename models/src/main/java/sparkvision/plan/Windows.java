@@ -2,143 +2,23 @@ package sparkvision.plan;
 
 import static org.bytedeco.dnnl.global.dnnl.*;
 
-import java.util.Arrays;
 import java.util.Map;
 import sparkvision.graph.Node;
-import sparkvision.graph.Tensor;
-import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
 import sparkvision.kernels.Primitive;
-import sparkvision.kernels.Type;
 
-/** Kernels that slide a window over (B, C, ...): convolutions and pools. All work channels last. */
+/**
+ * Kernels that slide a window over (B, C, ...): pools, and {@link Convolution}. All work channels
+ * last.
+ */
 final class Windows {
 
   private Windows() {}
 
   static void register(Map<Node.Kind, Kernel> kernels) {
-    kernels.put(Node.Kind.CONV, Windows::conv);
+    kernels.put(Node.Kind.CONV, (node, l) -> new Convolution(node, l).emit());
     kernels.put(Node.Kind.MAX_POOL, Windows::pool);
     kernels.put(Node.Kind.AVERAGE_POOL, Windows::pool);
-  }
-
-  // Convolution.
-
-  private static void conv(Node node, Lowering l) {
-    Value x = l.cast(l.channelsLast(l.in(node, 0)), l.compute);
-    Value bias = node.inputs().size() > 2 ? l.in(node, 2) : null;
-    Value weight = grouped(l.in(node, 1), node.integer("groups"));
-    Dnnl.Window window = window(node);
-    Tensor output = node.output();
-    Epilogue epilogue = Epilogue.of(node, l);
-
-    Desc weights = l.dnnl.any(l.compute, weight.dims());
-    long[] shape = output.shape();
-    Value y = l.fresh(epilogue.result(), l.compute, Value.channelsLast(shape));
-    Primitive forward =
-        l.dnnl.convolution(
-            l.training,
-            x.desc(l.dnnl),
-            weights,
-            bias == null ? null : bias.desc(l.dnnl),
-            y.desc(l.dnnl),
-            window,
-            epilogue.post(l, y.rank()));
-    double flop = 2.0 * output.elements() * weight.elements() / output.size(1);
-    Program.Call call =
-        l.program
-            .call("convolution", forward)
-            .in(DNNL_ARG_SRC, x)
-            .in(DNNL_ARG_WEIGHTS, l.weight(weight, l.compute, forward.query(dnnl_query_weights_md)))
-            .in(DNNL_ARG_BIAS, bias)
-            .out(DNNL_ARG_DST, y)
-            .flop(flop);
-    epilogue.arguments(call);
-    call.add();
-    l.bind(epilogue.result(), y);
-    if (!l.wantsAny(node)) {
-      return;
-    }
-
-    l.tape(
-        () -> {
-          Value given = l.gradient(epilogue.result());
-          if (given == null) {
-            return;
-          }
-          Value dy = epilogue.backward(l, l.cast(l.channelsLast(given), l.compute), y);
-          Value seen = l.recall(node.input(0), x);
-          if (l.wants(node, 1) || l.wants(node, 2 % node.inputs().size())) {
-            Desc dWeights = l.dnnl.any(Type.FLOAT32, weight.dims());
-            Value dBias = null;
-            if (bias != null) {
-              dBias = l.gradientHome(node.input(2));
-            }
-            Primitive backward =
-                l.dnnl.convolutionBackwardWeights(
-                    seen.desc(l.dnnl),
-                    dWeights,
-                    dBias == null ? null : dBias.desc(l.dnnl),
-                    dy.desc(l.dnnl),
-                    window,
-                    forward);
-            Value dWeight =
-                l.opaque("weight gradient", weight, backward.query(dnnl_query_diff_weights_md));
-            l.program
-                .call("convolution: weight gradient", backward)
-                .in(DNNL_ARG_SRC, seen)
-                .in(DNNL_ARG_DIFF_DST, dy)
-                .out(DNNL_ARG_DIFF_WEIGHTS, dWeight)
-                .out(DNNL_ARG_DIFF_BIAS, dBias)
-                .flop(flop)
-                .add();
-            Value plain = l.gradientHome(node.input(1));
-            l.copy(dWeight, grouped(plain, node.integer("groups")));
-            l.contribute(node, 1, plain);
-            if (dBias != null) {
-              l.contribute(node, 2, dBias);
-            }
-          }
-          if (l.wants(node, 0)) {
-            Value dx = l.fresh(node.input(0), l.compute, x.strides());
-            Primitive backward =
-                l.dnnl.convolutionBackwardData(
-                    dx.desc(l.dnnl),
-                    l.dnnl.any(l.compute, weight.dims()),
-                    dy.desc(l.dnnl),
-                    window,
-                    forward);
-            l.program
-                .call("convolution: data gradient", backward)
-                .in(
-                    DNNL_ARG_WEIGHTS,
-                    l.weight(weight, l.compute, backward.query(dnnl_query_weights_md)))
-                .in(DNNL_ARG_DIFF_DST, dy)
-                .out(DNNL_ARG_DIFF_SRC, dx)
-                .flop(flop)
-                .add();
-            l.contribute(node, 0, dx);
-          }
-        });
-  }
-
-  /** A weight (O, C/g, k...) as oneDNN wants it: (g, O/g, C/g, k...) for more groups than one. */
-  private static Value grouped(Value weight, long groups) {
-    if (groups == 1) {
-      return weight;
-    }
-    long[] dims = weight.dims();
-    long[] shape = new long[dims.length + 1];
-    shape[0] = groups;
-    shape[1] = dims[0] / groups;
-    System.arraycopy(dims, 1, shape, 2, dims.length - 1);
-    return weight.reshaped(shape);
-  }
-
-  private static Dnnl.Window window(Node node) {
-    long[] dilation = Arrays.stream(node.sizes("dilation")).map(size -> size - 1).toArray();
-    return new Dnnl.Window(
-        node.sizes("stride"), dilation, node.sizes("padding"), node.sizes("padding-after"));
   }
 
   // Pools.
