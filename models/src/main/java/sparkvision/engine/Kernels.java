@@ -8,10 +8,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import sparkvision.engine.Plan.Value;
 import sparkvision.graph.Dropout;
 import sparkvision.graph.Graph;
-import sparkvision.graph.Losses;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 
@@ -33,8 +33,9 @@ final class Kernels {
   private final Map<Tensor, Value> gradients = new HashMap<>();
   private final Set<Tensor> wanted = new HashSet<>();
   private final Map<Node, List<Value>> saved = new HashMap<>(); // from forward for backward
+  private final Map<Node, Loop> loops = new HashMap<>();
   private final List<LongConsumer> preparations = new ArrayList<>();
-  private final Map<Tensor, long[]> labels = new HashMap<>();
+  private final Map<Tensor, long[]> integers = new HashMap<>(); // of the present run
 
   Kernels(Graph graph, Plan plan) {
     this.graph = graph;
@@ -51,9 +52,9 @@ final class Kernels {
     wanted.add(tensor);
   }
 
-  /** Says where the labels of the next run are. */
+  /** Says what an integer input is in the next run. */
   void bind(Tensor tensor, long[] indices) {
-    labels.put(tensor, indices);
+    integers.put(tensor, indices);
   }
 
   Value value(Tensor tensor) {
@@ -71,66 +72,30 @@ final class Kernels {
   }
 
   void forward(Node node) {
-    requireKernel(node);
     Value result =
         switch (node.kind()) {
-          case CONV -> conv(node);
-          case BATCH_NORM ->
-              graph.mode() == Graph.Mode.TRAINING ? batchNorm(node) : batchNormInference(node);
-          case RELU -> plan.call("relu", new double[] {0}, fresh(node), in(node, 0));
+          case CONV -> isPlain(node) ? conv(node) : loop(node);
           case MAX_POOL, AVERAGE_POOL ->
               plan.call(poolOp(node), poolWindow(node), fresh(node), in(node, 0));
           case GLOBAL_AVERAGE_POOL -> globalAveragePool(node);
+          case BATCH_NORM ->
+              graph.mode() == Graph.Mode.TRAINING ? batchNorm(node) : batchNormInference(node);
+          case MATMUL -> matmul(node);
           case LINEAR -> linear(node);
-          case CONCAT ->
-              plan.call(
-                  "concat",
-                  new long[] {1},
-                  fresh(node),
-                  node.inputs().stream().map(values::get).toArray(Value[]::new));
-          case ADD -> plan.call("add", fresh(node), in(node, 0), in(node, 1));
-          case MULTIPLY -> plan.call("multiply", fresh(node), in(node, 0), in(node, 1));
-          case SUM -> dot(fresh(node), in(node, 0), 1);
+          case RELU -> plan.call("relu", new double[] {0}, fresh(node), in(node, 0));
+          case ADD, MULTIPLY ->
+              isPlain(node)
+                  ? plan.call(pairOp(node), fresh(node), in(node, 0), in(node, 1))
+                  : loop(node);
+          case CONCAT -> concat(node);
+          case RESHAPE -> view(in(node, 0), node.output().shape());
           case DROPOUT -> dropout(node);
-          case CROSS_ENTROPY -> crossEntropy(node);
-          default -> throw noKernel(node);
+          default -> loop(node);
         };
     values.put(node.output(), result);
     if (node.inputs().stream().anyMatch(wanted::contains)) {
       wanted.add(node.output());
     }
-  }
-
-  /** Refuses forms of words that the kernels below would compute wrongly. */
-  private static void requireKernel(Node node) {
-    Tensor x = node.input(0);
-    boolean known =
-        switch (node.kind()) {
-          case CONV ->
-              x.rank() > 3
-                  && node.integer("groups") == 1
-                  && Arrays.stream(node.sizes("dilation")).allMatch(size -> size == 1)
-                  && Arrays.equals(node.sizes("padding"), node.sizes("padding-after"));
-          case AVERAGE_POOL -> Arrays.stream(node.sizes("padding")).allMatch(size -> size == 0);
-          case LINEAR -> x.rank() == 2 && node.inputs().size() == 3;
-          case CONCAT -> node.integer("axis") == 1;
-          case ADD, MULTIPLY -> Arrays.equals(x.shape(), node.input(1).shape());
-          case SUM -> node.output().rank() == 0;
-          case DROPOUT -> x.rank() < 2 || node.sizes("mask")[1] == x.size(1);
-          case CROSS_ENTROPY ->
-              x.rank() == 2
-                  && node.inputs().size() == 2
-                  && node.integer("ignore-index") == Losses.IGNORE_NOTHING;
-          default -> true;
-        };
-    if (!known) {
-      throw noKernel(node);
-    }
-  }
-
-  private static IllegalArgumentException noKernel(Node node) {
-    return new IllegalArgumentException(
-        String.format("Cannot run graph: engine nd4j has no kernel for %s", node.kind()));
   }
 
   /** Starts the backward pass: the gradient of the loss itself is 1. */
@@ -143,27 +108,24 @@ final class Kernels {
     if (dy == null) {
       return;
     }
+    if (loops.containsKey(node)) {
+      loopBackward(node, dy);
+      return;
+    }
     switch (node.kind()) {
       case CONV -> convBackward(node, dy);
-      case BATCH_NORM -> batchNormBackward(node, dy);
-      case RELU -> {
-        Value positive = plan.call("sign", fresh(node), values.get(node.output()));
-        contribute(node, 0, plan.call("multiply", fresh(node), dy, positive));
-      }
       case MAX_POOL, AVERAGE_POOL -> {
         Value x = in(node, 0);
         contribute(node, 0, plan.call(poolOp(node) + "_bp", poolWindow(node), like(x), x, dy));
       }
-      case GLOBAL_AVERAGE_POOL -> {
-        Value x = in(node, 0);
-        long rows = x.size(0) * x.size(1);
-        long s = x.elements() / rows;
-        Value dx = plan.value(rows, s);
-        plan.call("matmul", new long[3], dx, view(dy, rows, 1), plan.constant(1.0 / s, 1, s));
-        contribute(node, 0, view(dx, x.shape()));
-      }
+      case GLOBAL_AVERAGE_POOL -> globalAveragePoolBackward(node, dy);
+      case BATCH_NORM -> batchNormBackward(node, dy);
+      case MATMUL -> matmulBackward(node, dy);
       case LINEAR -> linearBackward(node, dy);
-      case CONCAT -> concatBackward(node, dy);
+      case RELU -> {
+        Value positive = plan.call("sign", fresh(node), values.get(node.output()));
+        contribute(node, 0, plan.call("multiply", fresh(node), dy, positive));
+      }
       case ADD -> {
         contribute(node, 0, dy);
         contribute(node, 1, dy);
@@ -175,20 +137,124 @@ final class Kernels {
           }
         }
       }
-      case SUM -> contribute(node, 0, spread(dy, in(node, 0)));
-      case DROPOUT -> contribute(node, 0, masked(dy, saved.get(node).get(0)));
-      case CROSS_ENTROPY -> crossEntropyBackward(node, dy);
-      default -> throw noKernel(node);
+      case CONCAT -> concatBackward(node, dy);
+      case RESHAPE -> contribute(node, 0, view(dy, node.input(0).shape()));
+      default -> throw new IllegalStateException("There is no gradient of " + node.kind());
     }
+  }
+
+  /** Whether the native operation computes this form of the word, and rightly. */
+  private static boolean isPlain(Node node) {
+    return switch (node.kind()) {
+      case CONV -> // oneDNN refuses some dilated convolutions of floats
+          node.integer("groups") == 1
+              && Arrays.stream(node.sizes("dilation")).allMatch(size -> size == 1)
+              && Arrays.equals(node.sizes("padding"), node.sizes("padding-after"));
+      case ADD, MULTIPLY -> // broadcast ones have no fast gradients
+          Arrays.equals(node.input(0).shape(), node.input(1).shape());
+      default -> throw new IllegalStateException("Not asked of " + node.kind());
+    };
+  }
+
+  private static String pairOp(Node node) {
+    return node.kind() == Node.Kind.ADD ? "add" : "multiply";
+  }
+
+  // Words that run as loops.
+
+  private Value loop(Node node) {
+    switch (node.kind()) {
+      case GATHER -> preparations.add(step -> requireIndices(node));
+      case CROSS_ENTROPY -> preparations.add(step -> requireLabels(node));
+      default -> {} // all integers are good
+    }
+    return loop(node, Loops.of(node, () -> integers.get(node.input(1))));
+  }
+
+  /** {@code more} follows the float inputs of the node, and gets no gradient. */
+  private Value loop(Node node, Loop loop, Value... more) {
+    List<Value> in = new ArrayList<>(floats(node).stream().map(values::get).toList());
+    in.addAll(List.of(more));
+    Value y = fresh(node);
+    plan.step(in, List.of(y), (from, to) -> loop.forward(from, to[0]));
+    loops.put(node, loop);
+    saved.put(node, in);
+    return y;
+  }
+
+  private void loopBackward(Node node, Value dy) {
+    Loop loop = loops.get(node);
+    List<Value> in = saved.get(node);
+    List<Tensor> floats = floats(node);
+    int[] wantedOnes =
+        IntStream.range(0, floats.size()).filter(i -> wanted.contains(floats.get(i))).toArray();
+    List<Value> dx = Arrays.stream(wantedOnes).mapToObj(i -> like(in.get(i))).toList();
+
+    List<Value> read = new ArrayList<>(in);
+    read.add(values.get(node.output()));
+    read.add(dy);
+    plan.step(
+        read,
+        dx,
+        (from, to) -> {
+          double[][] x = Arrays.copyOf(from, in.size());
+          double[][] gradients = new double[in.size()][];
+          for (int i = 0; i < to.length; i++) {
+            gradients[wantedOnes[i]] = to[i];
+          }
+          loop.backward(x, from[in.size()], from[in.size() + 1], gradients);
+        });
+    for (int i = 0; i < wantedOnes.length; i++) {
+      contribute(floats.get(wantedOnes[i]), dx.get(i));
+    }
+  }
+
+  private static List<Tensor> floats(Node node) {
+    return node.inputs().stream().filter(x -> x.type() == Tensor.Type.FLOAT).toList();
+  }
+
+  private void requireIndices(Node node) {
+    long size = node.input(0).size((int) node.integer("axis"));
+    for (long index : integers.get(node.input(1))) {
+      if (index < 0 || index >= size) {
+        throw new IllegalArgumentException(
+            String.format("Invalid index: %d (must be in [0, %d))", index, size));
+      }
+    }
+  }
+
+  private void requireLabels(Node node) {
+    long classes = node.input(0).size(1);
+    for (long label : integers.get(node.input(1))) {
+      if (label != node.integer("ignore-index") && (label < 0 || label >= classes)) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
+      }
+    }
+  }
+
+  private Value dropout(Node node) {
+    long[] shape = node.sizes("mask");
+    Value mask = plan.external(shape);
+    float[] kept = new float[Math.toIntExact(mask.elements())];
+    long index = node.integer("index");
+    double rate = node.number("rate");
+    preparations.add(
+        step -> {
+          Dropout.fill(kept, graph.noiseSeed(), step, index, rate);
+          plan.write(mask, kept);
+        });
+    return loop(node, Loops.masked(node.output().shape(), shape), mask);
   }
 
   // Convolution.
 
   private Value conv(Node node) {
     Value y = fresh(node);
-    Value[] in = node.inputs().stream().map(values::get).toArray(Value[]::new);
-    return plan.call(
-        node.sizes("kernel").length == 2 ? "conv2d" : "conv3dnew", window(node), y, in);
+    Value[] in = node.inputs().stream().map(x -> planar(values.get(x))).toArray(Value[]::new);
+    plan.call(convOp(node), window(node), planar(y), in);
+    return y;
   }
 
   private void convBackward(Node node, Value dy) {
@@ -196,20 +262,39 @@ final class Kernels {
     // The native operation has no way to leave out dx; unwanted, it dies with this call.
     List<Value> out = in.stream().map(this::like).toList();
     in.add(dy);
-    String op = node.sizes("kernel").length == 2 ? "conv2d_bp" : "conv3dnew_bp";
-    plan.call(op, new double[0], window(node), out, in.toArray(Value[]::new));
+    plan.call(
+        convOp(node) + "_bp",
+        new double[0],
+        window(node),
+        out.stream().map(this::planar).toList(),
+        in.stream().map(this::planar).toArray(Value[]::new));
     for (int i = 0; i < out.size(); i++) {
       contribute(node, i, out.get(i));
     }
   }
 
+  private static String convOp(Node node) {
+    return node.sizes("kernel").length == 3 ? "conv3dnew" : "conv2d";
+  }
+
   /** Kernel, stride, padding, dilation, no SAME mode, NC[D]HW, weights (O, C, k...). */
   private static long[] window(Node node) {
-    long[] kernel = node.sizes("kernel");
-    long[] dilation = new long[kernel.length];
-    Arrays.fill(dilation, 1);
+    int line = node.sizes("kernel").length == 1 ? 1 : 0;
     return joined(
-        kernel, node.sizes("stride"), node.sizes("padding"), dilation, new long[] {0, 0, 1});
+        ones(line),
+        node.sizes("kernel"),
+        ones(line),
+        node.sizes("stride"),
+        new long[line],
+        node.sizes("padding"),
+        ones(line),
+        node.sizes("dilation"),
+        new long[] {0, 0, 1});
+  }
+
+  /** (B, C, W), which ND4J does not convolve, as (B, C, 1, W). */
+  private Value planar(Value x) {
+    return x.shape().length == 3 ? view(x, x.size(0), x.size(1), 1, x.size(2)) : x;
   }
 
   // Batch norm.
@@ -300,18 +385,16 @@ final class Kernels {
     return op + (node.sizes("kernel").length == 2 ? "2d" : "3dnew");
   }
 
-  /** Kernel, stride, padding, dilation, no SAME mode, average without padding, NC[D]HW. */
+  /** Kernel, stride, padding, dilation, no SAME mode, whether means count padding, NC[D]HW. */
   private static long[] poolWindow(Node node) {
-    long[] kernel = node.sizes("kernel");
-    long[] none = new long[kernel.length];
-    long[] dilation = new long[kernel.length];
-    Arrays.fill(dilation, 1);
     return joined(
-        kernel,
+        node.sizes("kernel"),
         node.sizes("stride"),
-        node.kind() == Node.Kind.MAX_POOL ? node.sizes("padding") : none,
-        dilation,
-        new long[3]);
+        node.sizes("padding"),
+        ones(node.sizes("kernel").length),
+        new long[] {
+          0, node.kind() == Node.Kind.AVERAGE_POOL ? node.integer("count-padding") : 0, 0
+        });
   }
 
   private Value globalAveragePool(Node node) {
@@ -323,107 +406,129 @@ final class Kernels {
     return view(y, node.output().shape());
   }
 
-  // Linear.
-
-  private Value linear(Node node) {
-    Value product =
-        plan.call("matmul", new long[] {0, 1, 0}, fresh(node), in(node, 0), in(node, 1));
-    return plan.call("add", fresh(node), product, in(node, 2));
+  private void globalAveragePoolBackward(Node node, Value dy) {
+    Value x = in(node, 0);
+    long rows = x.size(0) * x.size(1);
+    long s = x.elements() / rows;
+    Value dx = plan.value(rows, s);
+    plan.call("matmul", new long[3], dx, view(dy, rows, 1), plan.constant(1.0 / s, 1, s));
+    contribute(node, 0, view(dx, x.shape()));
   }
 
-  private void linearBackward(Node node, Value dy) {
+  // Products.
+
+  private Value matmul(Node node) {
+    Value y = fresh(node);
+    product(
+        y,
+        in(node, 0),
+        node.integer("transpose-a") == 1,
+        in(node, 1),
+        node.integer("transpose-b") == 1);
+    return y;
+  }
+
+  /** With A and B as they are multiplied: dA = dY·Bᵀ, dB = Aᵀ·dY, each transposed if it was. */
+  private void matmulBackward(Node node, Value dy) {
+    Value a = in(node, 0);
+    Value b = in(node, 1);
+    boolean transposedA = node.integer("transpose-a") == 1;
+    boolean transposedB = node.integer("transpose-b") == 1;
+    if (wants(node, 0)) {
+      Value da = like(a);
+      if (transposedA) {
+        product(da, b, transposedB, dy, true);
+      } else {
+        product(da, dy, false, b, !transposedB);
+      }
+      contribute(node, 0, da);
+    }
+    if (wants(node, 1)) {
+      Value db = like(b);
+      if (transposedB) {
+        product(db, dy, true, a, transposedA);
+      } else {
+        product(db, a, !transposedA, dy, false);
+      }
+      contribute(node, 1, db);
+    }
+  }
+
+  /** Matrices on the last two axes, the other axes as one. */
+  private void product(Value y, Value a, boolean transposedA, Value b, boolean transposedB) {
+    long[] transpositions = {transposedA ? 1 : 0, transposedB ? 1 : 0, 0};
+    plan.call("matmul", transpositions, matrices(y), matrices(a), matrices(b));
+  }
+
+  private Value matrices(Value x) {
+    int rank = x.shape().length;
+    long rows = x.size(rank - 2);
+    long columns = x.size(rank - 1);
+    return rank == 2 ? x : view(x, x.elements() / (rows * columns), rows, columns);
+  }
+
+  private Value linear(Node node) {
+    Value y = fresh(node);
+    boolean biased = node.inputs().size() == 3;
+    Value product = biased ? like(y) : y;
+    product(rows(product), rows(in(node, 0)), false, in(node, 1), true);
+    if (biased) {
+      plan.call("add", rows(y), rows(product), in(node, 2));
+    }
+    return y;
+  }
+
+  private void linearBackward(Node node, Value dyOut) {
     Value x = in(node, 0);
     Value weight = in(node, 1);
+    Value dy = rows(dyOut);
     if (wants(node, 0)) {
-      contribute(node, 0, plan.call("matmul", new long[3], like(x), dy, weight));
+      Value dx = like(x);
+      product(rows(dx), dy, false, weight, false);
+      contribute(node, 0, dx);
     }
-    contribute(node, 1, plan.call("matmul", new long[] {1, 0, 0}, like(weight), dy, x));
-    Value sums = plan.value(1, dy.size(1));
-    plan.call("matmul", new long[3], sums, plan.constant(1, 1, dy.size(0)), dy);
-    contribute(node, 2, view(sums, dy.size(1)));
+    if (wants(node, 1)) {
+      Value dWeight = like(weight);
+      product(dWeight, dy, true, rows(x), false);
+      contribute(node, 1, dWeight);
+    }
+    if (node.inputs().size() == 3 && wants(node, 2)) {
+      Value sums = plan.value(1, dy.size(1));
+      plan.call("matmul", new long[3], sums, plan.constant(1, 1, dy.size(0)), dy);
+      contribute(node, 2, view(sums, dy.size(1)));
+    }
+  }
+
+  /** (..., I) as (rows, I). */
+  private Value rows(Value x) {
+    long width = x.size(x.shape().length - 1);
+    return view(x, x.elements() / width, width);
   }
 
   // Concat.
 
+  private Value concat(Node node) {
+    Value[] in = node.inputs().stream().map(values::get).toArray(Value[]::new);
+    return plan.call("concat", new long[] {node.integer("axis")}, fresh(node), in);
+  }
+
   private void concatBackward(Node node, Value dy) {
-    long b = dy.size(0);
-    long width = dy.elements() / b;
+    long outer = 1;
+    for (int axis = 0; axis < node.integer("axis"); axis++) {
+      outer *= dy.size(axis);
+    }
+    long width = dy.elements() / outer;
     long first = 0;
     for (int i = 0; i < node.inputs().size(); i++) {
       Value x = in(node, i);
-      long size = x.elements() / b;
+      long size = x.elements() / outer;
       if (wants(node, i)) {
-        Value dx = plan.value(b, size);
-        plan.call("slice", new long[] {0, first, b, size}, dx, view(dy, b, width));
+        Value dx = plan.value(outer, size);
+        plan.call("slice", new long[] {0, first, outer, size}, dx, view(dy, outer, width));
         contribute(node, i, view(dx, x.shape()));
       }
       first += size;
     }
-  }
-
-  // Dropout.
-
-  private Value dropout(Node node) {
-    long[] shape = node.sizes("mask");
-    Value mask = plan.external(shape);
-    float[] kept = new float[Math.toIntExact(mask.elements())];
-    long index = (long) node.number("index");
-    double rate = node.number("rate");
-    preparations.add(
-        step -> {
-          Dropout.fill(kept, graph.noiseSeed(), step, index, rate);
-          plan.write(mask, kept);
-        });
-    saved.put(node, List.of(mask));
-    return masked(in(node, 0), mask);
-  }
-
-  private Value masked(Value x, Value mask) {
-    if (mask.elements() == x.elements()) {
-      return plan.call("multiply", like(x), x, view(mask, x.shape()));
-    }
-    Value x3 = channels(x);
-    Value y = plan.call("multiply", like(x3), x3, view(mask, x3.size(0), x3.size(1), 1));
-    return view(y, x.shape());
-  }
-
-  // Cross-entropy.
-
-  private Value crossEntropy(Node node) {
-    Value logits = in(node, 0);
-    Value target = plan.external(logits.shape());
-    double smoothing = node.number("smoothing");
-    int k = (int) logits.size(1);
-    float[] distribution = new float[Math.toIntExact(logits.elements())];
-    preparations.add(
-        step -> {
-          long[] indices = labels.get(node.input(1));
-          Arrays.fill(distribution, (float) (smoothing / k));
-          for (int i = 0; i < indices.length; i++) {
-            if (indices[i] < 0 || indices[i] >= k) {
-              throw new IllegalArgumentException(
-                  String.format(
-                      "Invalid label: %d (the model has %d classes, numbered from 0)",
-                      indices[i], k));
-            }
-            distribution[i * k + (int) indices[i]] = (float) (1 - smoothing + smoothing / k);
-          }
-          plan.write(target, distribution);
-        });
-    saved.put(node, List.of(target));
-    Value logarithms = plan.call("log_softmax", new long[] {1}, like(logits), logits);
-    Value product = plan.call("multiply", like(logits), logarithms, target);
-    return dot(fresh(node), product, -1.0 / logits.size(0));
-  }
-
-  private void crossEntropyBackward(Node node, Value dy) {
-    Value logits = in(node, 0);
-    Value target = saved.get(node).get(0);
-    Value probabilities = plan.call("softmax", new long[] {1}, like(logits), logits);
-    Value difference = plan.call("subtract", like(logits), probabilities, target);
-    Value scale =
-        plan.call("multiply", plan.value(1), view(dy, 1), plan.constant(1.0 / logits.size(0), 1));
-    contribute(node, 0, plan.call("multiply", like(logits), difference, scale));
   }
 
   // Building blocks.
@@ -461,33 +566,26 @@ final class Kernels {
     return view(total, c);
   }
 
-  /** {@code factor} times the sum of all elements. */
-  private Value dot(Value out, Value x, double factor) {
-    long n = x.elements();
-    plan.call("matmul", new long[3], view(out, 1, 1), plan.constant(factor, 1, n), view(x, n, 1));
-    return out;
-  }
-
-  /** A scalar repeated to the shape of {@code x}. */
-  private Value spread(Value scalar, Value x) {
-    Value result = like(x);
-    long n = x.elements();
-    plan.call("multiply", view(result, n), plan.constant(1, n), view(scalar, 1));
-    return result;
-  }
-
   private boolean wants(Node node, int index) {
     return wanted.contains(node.input(index));
   }
 
   private void contribute(Node node, int index, Value gradient) {
-    if (!wants(node, index)) {
-      return;
+    if (wants(node, index)) {
+      contribute(node.input(index), gradient);
     }
-    Tensor tensor = node.input(index);
+  }
+
+  private void contribute(Tensor tensor, Value gradient) {
     Value before = gradients.get(tensor);
     gradients.put(
         tensor, before == null ? gradient : plan.call("add", like(gradient), before, gradient));
+  }
+
+  private static long[] ones(int count) {
+    long[] ones = new long[count];
+    Arrays.fill(ones, 1);
+    return ones;
   }
 
   private static long[] joined(long[]... parts) {

@@ -22,6 +22,34 @@ final class NativeMemory {
     }
   }
 
+  /** As doubles, whatever they are. */
+  static double[] read(INDArray flat, long offset, int count) {
+    double[] values = new double[count];
+    if (flat.dataType() == DataType.DOUBLE) {
+      new DoublePointer(flat.data().pointer()).position(offset).get(values);
+      return values;
+    }
+    float[] floats = new float[count];
+    read(flat, offset, floats, 0, count);
+    for (int i = 0; i < count; i++) {
+      values[i] = floats[i];
+    }
+    return values;
+  }
+
+  /** Rounds if need be. */
+  static void write(INDArray flat, long offset, double... values) {
+    if (flat.dataType() == DataType.DOUBLE) {
+      new DoublePointer(flat.data().pointer()).position(offset).put(values);
+      return;
+    }
+    float[] floats = new float[values.length];
+    for (int i = 0; i < values.length; i++) {
+      floats[i] = (float) values[i];
+    }
+    write(flat, offset, floats, 0, values.length);
+  }
+
   static void write(INDArray flat, long offset, float[] source, int first, int count) {
     if (flat.dataType() == DataType.FLOAT) {
       new FloatPointer(flat.data().pointer()).position(offset).put(source, first, count);

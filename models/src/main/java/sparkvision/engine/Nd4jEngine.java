@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import sparkvision.engine.Plan.Value;
@@ -15,14 +16,19 @@ import sparkvision.graph.Variable;
 import sparkvision.weights.HostTensor;
 
 /**
- * The reference engine: stock ND4J operations, one after the other.
+ * The reference engine: stock ND4J operations and plain loops, one after the other.
  *
  * <p>All parameters, then all running statistics, lie in one flat array; the gradients of the
  * parameters in another, in the same order.
  */
 final class Nd4jEngine implements Engine {
 
+  /** Regions that have native operations; the others run as the words they are short for. */
+  private static final Set<Node.Kind> KEPT =
+      Set.of(Node.Kind.GLOBAL_AVERAGE_POOL, Node.Kind.BATCH_NORM, Node.Kind.LINEAR);
+
   private final Graph graph;
+  private final List<Node> nodes;
   private final Optimizer optimizer; // null for an inference graph
   private final Plan plan;
   private final Kernels kernels;
@@ -45,6 +51,7 @@ final class Nd4jEngine implements Engine {
               : "Cannot open engine: an inference graph takes no optimizer");
     }
     this.graph = graph;
+    this.nodes = graph.lowered(KEPT);
     this.plan =
         new Plan(graph.precision() == Graph.Precision.FLOAT ? DataType.FLOAT : DataType.DOUBLE);
     this.kernels = new Kernels(graph, plan);
@@ -89,7 +96,7 @@ final class Nd4jEngine implements Engine {
       parameters().forEach(kernels::want);
       graph.requestedGradients().forEach(kernels::want);
     }
-    graph.nodes().forEach(kernels::forward);
+    nodes.forEach(kernels::forward);
     graph.outputs().values().forEach(tensor -> plan.keep(kernels.value(tensor)));
     this.forwardEnd = plan.size();
     if (training) {
@@ -138,7 +145,7 @@ final class Nd4jEngine implements Engine {
   private void differentiate(Tensor loss) {
     plan.keep(kernels.value(loss));
     kernels.seed(loss);
-    List<Node> backwards = new ArrayList<>(graph.nodes());
+    List<Node> backwards = new ArrayList<>(nodes);
     Collections.reverse(backwards);
     backwards.forEach(kernels::backward);
     offsets.forEach(
@@ -246,7 +253,7 @@ final class Nd4jEngine implements Engine {
             });
     kernels.prepare(optimizer == null ? 0 : optimizer.draw());
     if (graph.mode() == Graph.Mode.TRAINING) {
-      for (Node node : graph.nodes()) {
+      for (Node node : nodes) {
         if (node.kind() == Node.Kind.BATCH_NORM) {
           counters.merge(node.input(5), 1L, Long::sum);
         }
@@ -372,9 +379,13 @@ final class Nd4jEngine implements Engine {
     return plan.array(kernels.value(tensor));
   }
 
-  /** The memory of a parameter's gradient, for tests in double precision. */
+  /**
+   * The memory of a parameter's gradient, for tests in double precision; null if the loss does not
+   * depend on it.
+   */
   INDArray gradientArray(Tensor tensor) {
-    return plan.array(kernels.gradient(tensor));
+    Value gradient = kernels.gradient(tensor);
+    return gradient == null ? null : plan.array(gradient);
   }
 
   @Override

@@ -5,7 +5,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.DynamicCustomOp;
@@ -15,11 +15,11 @@ import org.nd4j.linalg.api.ops.impl.transforms.same.Sign;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A list of native ND4J operations over memory that is laid out once.
+ * A list of native ND4J operations, and of steps in Java, over memory that is laid out once.
  *
  * <p>Operations are added in the order in which they will run; {@link #allocate} then gives each
  * intermediate value a place in one arena, where values that are never alive together share memory.
- * After that a run allocates no memory for values.
+ * After that native operations allocate no memory for values.
  */
 final class Plan implements AutoCloseable {
 
@@ -62,11 +62,13 @@ final class Plan implements AutoCloseable {
     }
   }
 
-  private record Call(
-      String op, List<Value> in, List<Value> out, Consumer<DynamicCustomOp> arguments) {}
+  /** Work on the Java side: what is in {@code out}, all zeros, becomes values. */
+  interface Step {
+    void run(double[][] in, double[][] out);
+  }
 
   private final DataType type;
-  private final List<Call> calls = new ArrayList<>();
+  private final List<Supplier<Runnable>> calls = new ArrayList<>(); // run once there is memory
   private final List<Storage> storages = new ArrayList<>();
   private final Map<String, Value> constants = new LinkedHashMap<>();
   private final List<INDArray> owned = new ArrayList<>();
@@ -169,16 +171,17 @@ final class Plan implements AutoCloseable {
 
   /** Adds a call; the arguments are those of the native operation of this name. */
   void call(String op, double[] numbers, long[] integers, List<Value> out, Value... in) {
+    add(List.of(in), out, () -> nativeCall(op, numbers, integers, List.of(in), out));
+  }
+
+  /** Adds a step on the Java side, which sees all numbers as doubles. */
+  void step(List<Value> in, List<Value> out, Step step) {
+    add(in, out, () -> () -> run(step, in, out));
+  }
+
+  private void add(List<Value> in, List<Value> out, Supplier<Runnable> call) {
     int index = calls.size();
-    calls.add(
-        new Call(
-            op,
-            List.of(in),
-            out,
-            target -> {
-              target.addTArgument(numbers);
-              target.addIArgument(integers);
-            }));
+    calls.add(call);
     for (Value value : in) {
       value.storage.dies = Math.max(value.storage.dies, index);
     }
@@ -198,7 +201,7 @@ final class Plan implements AutoCloseable {
         storage.base = arena;
       }
     }
-    program = calls.stream().map(this::prepare).toList();
+    program = calls.stream().map(Supplier::get).toList();
   }
 
   /** Gives every value the lowest place that is free during its life; returns the size needed. */
@@ -225,23 +228,41 @@ final class Plan implements AutoCloseable {
     return size;
   }
 
-  private Runnable prepare(Call call) {
-    INDArray[] in = call.in().stream().map(this::array).toArray(INDArray[]::new);
-    INDArray[] out = call.out().stream().map(this::array).toArray(INDArray[]::new);
-    switch (call.op()) {
+  private Runnable nativeCall(
+      String name, double[] numbers, long[] integers, List<Value> from, List<Value> to) {
+    INDArray[] in = from.stream().map(this::array).toArray(INDArray[]::new);
+    INDArray[] out = to.stream().map(this::array).toArray(INDArray[]::new);
+    switch (name) {
       case "sign":
         return execute(new Sign(in[0], out[0]));
       case "rsqrt":
         return execute(new RSqrt(in[0], out[0]));
       default:
-        DynamicCustomOp op = new DynamicCustomOp(call.op(), in, out);
-        call.arguments().accept(op);
+        DynamicCustomOp op = new DynamicCustomOp(name, in, out);
+        op.addTArgument(numbers);
+        op.addIArgument(integers);
         return () -> Nd4j.exec(op);
     }
   }
 
   private static Runnable execute(Op op) {
     return () -> Nd4j.exec(op);
+  }
+
+  private static void run(Step step, List<Value> in, List<Value> out) {
+    double[][] from = in.stream().map(Plan::numbers).toArray(double[][]::new);
+    double[][] to =
+        out.stream().map(value -> new double[(int) value.elements()]).toArray(double[][]::new);
+    step.run(from, to);
+    for (int i = 0; i < to.length; i++) {
+      Storage storage = out.get(i).storage;
+      NativeMemory.write(storage.base, storage.offset, to[i]);
+    }
+  }
+
+  private static double[] numbers(Value value) {
+    Storage storage = value.storage;
+    return NativeMemory.read(storage.base, storage.offset, (int) storage.elements);
   }
 
   /** The array behind a value; only after {@link #allocate}, unless the value is fixed. */

@@ -11,13 +11,16 @@ import sparkvision.weights.HostTensor;
 /**
  * Every word as plain loops in double precision, straight from its definition: what the
  * translations are compared with. Regions have formulas of their own, so that composites are
- * compared too. Batch norm normalises with its running statistics; there is no dropout.
+ * compared too. A training graph is in its first step; state is read, never changed.
  */
 public final class Naive {
 
+  private final Graph graph;
   private final Map<Tensor, double[]> values = new HashMap<>();
 
-  private Naive() {}
+  private Naive(Graph graph) {
+    this.graph = graph;
+  }
 
   /** The values of every tensor of a graph. */
   public static Map<Tensor, double[]> run(Graph g, Map<String, HostTensor> inputs) {
@@ -27,7 +30,7 @@ public final class Naive {
   /** The values of every tensor of a graph of which {@code nodes} are computed. */
   public static Map<Tensor, double[]> run(
       Graph g, List<Node> nodes, Map<String, HostTensor> given) {
-    Naive naive = new Naive();
+    Naive naive = new Naive(g);
     g.inputs().forEach((name, tensor) -> naive.values.put(tensor, doubles(given.get(name))));
     for (Variable variable : g.variables()) {
       HostTensor state = given.get(variable.name());
@@ -66,15 +69,7 @@ public final class Naive {
       case GLOBAL_AVERAGE_POOL ->
           each(node, at -> mean(x(node), pixel -> pixel[0] == at[0] && pixel[1] == at[1]));
       case RESIZE -> resize(node);
-      case BATCH_NORM ->
-          each(
-              node,
-              at -> {
-                long[] c = {at[1]};
-                double deviation = Math.sqrt(in(node, 4, c) + node.number("epsilon"));
-                return (in(node, 0, at) - in(node, 3, c)) / deviation * in(node, 1, c)
-                    + in(node, 2, c);
-              });
+      case BATCH_NORM -> batchNorm(node);
       case LAYER_NORM, RMS_NORM, GROUP_NORM -> norm(node);
       case MATMUL -> matmul(node);
       case LINEAR -> linear(node);
@@ -141,7 +136,7 @@ public final class Naive {
       case GATHER -> gather(node);
       case CROSS_ENTROPY -> crossEntropy(node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(node);
-      case DROPOUT -> throw new IllegalArgumentException("no dropout");
+      case DROPOUT -> dropout(node);
     };
   }
 
@@ -320,6 +315,26 @@ public final class Naive {
 
   // Normalisations and products.
 
+  /** With the batch's statistics in training, the running ones in inference. */
+  private double[] batchNorm(Node node) {
+    boolean training = graph.mode() == Graph.Mode.TRAINING;
+    return each(
+        node,
+        at -> {
+          Condition together = pixel -> pixel[1] == at[1];
+          double mean = training ? mean(x(node), together) : in(node, 3, at[1]);
+          double variance = training ? mean(squares(x(node), mean), together) : in(node, 4, at[1]);
+          return (in(node, 0, at) - mean)
+                  / Math.sqrt(variance + node.number("epsilon"))
+                  * in(node, 1, at[1])
+              + in(node, 2, at[1]);
+        });
+  }
+
+  private static Array squares(Array x, double mean) {
+    return new Array(Arrays.stream(x.numbers).map(v -> (v - mean) * (v - mean)).toArray(), x.shape);
+  }
+
   private double[] norm(Node node) {
     boolean grouped = node.kind() == Node.Kind.GROUP_NORM;
     Array x = x(node);
@@ -428,8 +443,11 @@ public final class Naive {
         });
   }
 
-  /** Φ by its series, which converges everywhere; good to 1e-13 within ±6. */
+  /** Φ by its series, as far out as it matters. */
   private static double normalDistribution(double x) {
+    if (Math.abs(x) > 10) {
+      return x < 0 ? 0 : 1;
+    }
     double term = x;
     double sum = x;
     for (int i = 1; i < 300; i++) {
@@ -492,6 +510,18 @@ public final class Naive {
           System.arraycopy(at, axis + width, from, axis + 1, from.length - axis - 1);
           return in(node, 0, from);
         });
+  }
+
+  // Noise.
+
+  private double[] dropout(Node node) {
+    long[] shape = node.sizes("mask");
+    Array shared = new Array(new double[places(shape).size()], shape);
+    float[] mask = new float[shared.numbers.length];
+    Dropout.fill(mask, graph.noiseSeed(), 0, node.integer("index"), node.number("rate"));
+    return each(
+        node,
+        at -> in(node, 0, at) * mask[shared.place(index(at, i -> shape[i] == 1 ? 0 : at[i]))]);
   }
 
   // Losses.
