@@ -15,4 +15,14 @@ public record Rows(ByteBuffer data, Type type, int stride) {
   boolean isBfloat16() {
     return type == Type.BFLOAT16;
   }
+
+  /** One element. */
+  public float get(int row, int column) {
+    return PlainLoops.load(this, row, column);
+  }
+
+  /** Sets one element. */
+  public void set(int row, int column, float value) {
+    PlainLoops.store(this, row, column, value);
+  }
 }

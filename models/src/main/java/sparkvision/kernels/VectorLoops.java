@@ -229,7 +229,7 @@ final class VectorLoops implements Loops {
     return FloatVector.zero(FLOATS).blend(dy, open);
   }
 
-  private static FloatVector load(Rows rows, int row, int column) {
+  static FloatVector load(Rows rows, int row, int column) {
     int index = row * rows.stride() + column;
     ByteBuffer data = rows.data();
     if (!rows.isBfloat16()) {
@@ -242,7 +242,7 @@ final class VectorLoops implements Loops {
     return bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
   }
 
-  private static void store(Rows rows, int row, int column, FloatVector value) {
+  static void store(Rows rows, int row, int column, FloatVector value) {
     int index = row * rows.stride() + column;
     if (!rows.isBfloat16()) {
       value.intoByteBuffer(rows.data(), index * 4, ORDER);

@@ -54,6 +54,7 @@ public final class CompiledGraph implements AutoCloseable {
     Products.register(kernels);
     Elements.register(kernels);
     Moves.register(kernels);
+    Resizes.register(kernels);
     Losses.register(kernels);
     return kernels;
   }

@@ -48,7 +48,6 @@ final class Lowering {
   private final List<Runnable> tape = new ArrayList<>();
   private final Map<Tensor, Value> gradients = new LinkedHashMap<>();
   private final Set<Value> ownedGradients = new HashSet<>();
-  private final Map<Tensor, Value> parts = new HashMap<>(); // gradients that slices fill
   private final Map<Tensor, Supplier<Value>> remakes = new HashMap<>();
   private final Map<Tensor, Value> remade = new HashMap<>();
   final Concatenations concatenations;
@@ -215,36 +214,53 @@ final class Lowering {
   }
 
   /**
-   * Where the gradient of a part of a node's input belongs: slices that share a tensor fill one
-   * buffer. The part is {@code begin}, {@code step} and the sizes of {@code gradient}.
+   * Adds to the gradient of a part of a node's input: {@code begin}, {@code step} and the sizes of
+   * {@code gradient}. Slices that together make up a tensor fill one buffer; a part of another
+   * gradient is added in its place.
    */
   void contributePart(Node node, int index, Value gradient, long[] begin, long[] step) {
     if (!wants(node, index)) {
       return;
     }
     Tensor tensor = node.input(index);
-    boolean first = !parts.containsKey(tensor);
+    if (concatenations.holds(tensor)) {
+      Concatenations.Target target = concatenations.target(tensor);
+      if (!target.adding()) {
+        zero(target.value());
+      }
+      Value part = part(target.value(), gradient, begin, step);
+      binary(dnnl_binary_add, part, gradient, part);
+      return;
+    }
+    Value whole = gradients.get(tensor);
+    boolean first = whole == null;
     if (first) {
       Value x = value(tensor);
-      Value whole = fresh(tensor, x.type, x.isDense() ? x.strides() : Value.rowMajor(x.dims()));
+      whole = fresh(tensor, x.type, x.isDense() ? x.strides() : Value.rowMajor(x.dims()));
       if (!filledBySlices(tensor)) {
         zero(whole);
       }
-      parts.put(tensor, whole);
+    } else if (!ownedGradients.contains(whole)) {
+      Value given = whole;
+      whole = like(given);
+      copy(given, whole);
     }
-    Value whole = parts.get(tensor);
-    Value part = whole;
-    for (int axis = 0; axis < part.rank(); axis++) {
-      part = part.narrowed(axis, begin[axis], gradient.size(axis), step[axis]);
-    }
-    if (filledBySlices(tensor)) {
+    gradients.put(tensor, whole);
+    ownedGradients.add(whole);
+    Value part = part(whole, gradient, begin, step);
+    if (first || filledBySlices(tensor)) {
       copy(gradient, part);
     } else {
       binary(dnnl_binary_add, part, gradient, part);
     }
-    if (first) {
-      contribute(tensor, whole);
+  }
+
+  private static Value part(Value whole, Value sizes, long[] begin, long[] step) {
+    Value part = whole;
+    for (int axis = 0; axis < part.rank(); axis++) {
+      part = part.narrowed(axis, begin[axis], sizes.size(axis), step[axis]);
     }
+    return part;
   }
 
   /** Whether the readers of a tensor are slices along one axis that together make it up. */
@@ -338,13 +354,20 @@ final class Lowering {
       return weight;
     }
     Value result = opaque("weight", weight, type, wanted);
-    if (training) {
+    if (training || !isVariable(weight)) {
       copy(weight, result);
     } else {
       result.storage.keep();
       program.once(() -> copy(weight, result));
     }
     return result;
+  }
+
+  /** Whether a value is a variable of the graph, and not computed or given anew in every run. */
+  private boolean isVariable(Value value) {
+    return graph.variables().stream()
+        .map(variable -> values.get(variable.tensor()))
+        .anyMatch(variable -> variable != null && variable.storage == value.storage);
   }
 
   /** A value of these sizes in a layout of oneDNN's. */
@@ -381,14 +404,12 @@ final class Lowering {
 
   /** The value, copied to row-major order if it lies otherwise. */
   Value rowMajor(Value value) {
-    return value.isRowMajor() ? value : moved(value, value.type, Value.rowMajor(value.dims()));
+    return laid(value, Value.rowMajor(value.dims()));
   }
 
   /** The value, copied to channels last if it lies otherwise. */
   Value channelsLast(Value value) {
-    return value.isChannelsLast()
-        ? value
-        : moved(value, value.type, Value.channelsLast(value.dims()));
+    return laid(value, Value.channelsLast(value.dims()));
   }
 
   /** The value, copied if it has gaps. */
@@ -402,7 +423,7 @@ final class Lowering {
 
   /** The value with other strides, copied unless it has them. */
   Value laid(Value value, long[] strides) {
-    return value.lies(strides) ? value : moved(value, value.type, strides);
+    return value.lies(strides) ? value.laid(strides) : moved(value, value.type, strides);
   }
 
   /** The value in another element type, copied unless it has it. */

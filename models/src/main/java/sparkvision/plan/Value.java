@@ -174,6 +174,15 @@ final class Value {
     return new Value(storage, type, shape.clone(), steps, offset);
   }
 
+  /**
+   * The same elements, which {@link #lies} says lie so: axes of size 1 get these strides too. They
+   * do not move anything, but oneDNN takes a picture of one channel for row-major or for channels
+   * last by the stride of that channel, and is much slower, even wrong, with the former.
+   */
+  Value laid(long[] wanted) {
+    return Arrays.equals(strides, wanted) ? this : new Value(storage, type, dims, wanted, offset);
+  }
+
   /** Output axis i is input axis axes[i]. */
   Value permuted(int... axes) {
     long[] shape = new long[axes.length];
