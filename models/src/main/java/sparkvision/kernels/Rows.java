@@ -24,4 +24,14 @@ public record Rows(ByteBuffer data, Type type, int stride) {
   public void set(int index, float value) {
     PlainLoops.store(this, 0, index, value);
   }
+
+  /** One element. */
+  public float get(int row, int column) {
+    return PlainLoops.load(this, row, column);
+  }
+
+  /** Sets one element. */
+  public void set(int row, int column, float value) {
+    PlainLoops.store(this, row, column, value);
+  }
 }

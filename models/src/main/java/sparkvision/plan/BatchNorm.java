@@ -94,7 +94,8 @@ final class BatchNorm implements Deferred {
       sections.forEach(this::emitMoments);
     }
     emitCoefficients();
-    if (l.soleConsumer(output, Node.Kind.CONV) != null) {
+    Node convolution = l.soleConsumer(output, Node.Kind.CONV);
+    if (convolution != null && !Depthwise.fits(convolution)) {
       l.defer(output, this);
       return;
     }

@@ -56,6 +56,7 @@ public final class CompiledGraph implements AutoCloseable {
     Pairs.register(kernels);
     Reductions.register(kernels);
     Moves.register(kernels);
+    Resizes.register(kernels);
     Losses.register(kernels);
     return kernels;
   }

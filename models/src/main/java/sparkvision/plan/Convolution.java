@@ -44,7 +44,7 @@ final class Convolution {
     this.norm = l.deferredNorm(node.input(0));
     this.x = norm == null ? l.cast(l.channelsLast(l.in(node, 0)), l.compute) : null;
     this.inputShape = node.input(0).shape();
-    this.weight = grouped(l.in(node, 1), node.integer("groups"));
+    this.weight = grouped(l.rowMajor(l.in(node, 1)), node.integer("groups"));
     this.bias = node.inputs().size() > 2 ? l.in(node, 2) : null;
     this.window = window(node);
     this.epilogue = Epilogue.of(node, l);
@@ -169,7 +169,15 @@ final class Convolution {
     Value seen = norm == null ? l.recall(node.input(0), x) : null;
     Value gradients = later == null ? null : buffer("convolution gradient", y.dims(), l.compute);
     Value inputs = norm == null ? null : buffer("convolution input", inputShape, l.compute);
-    WeightGradient weightGradient = l.wants(node, 1) || wantsBias() ? new WeightGradient() : null;
+    boolean patches = norm == null && l.wants(node, 1) && Patches.fits(node, node.input(0));
+    if (patches) {
+      Value dWeight = l.gradientHome(node.input(1));
+      Patches.weightGradient(l, dy, seen, dWeight);
+      l.contribute(node, 1, dWeight);
+      Windows.biasGradient(node, l, dy);
+    }
+    WeightGradient weightGradient =
+        !patches && (l.wants(node, 1) || wantsBias()) ? new WeightGradient() : null;
     InputGradient inputGradient =
         (norm == null ? l.wants(node, 0) : norm.wantsAny()) ? new InputGradient() : null;
     for (long first = 0; first < batch; first += images) {
@@ -316,7 +324,7 @@ final class Convolution {
   }
 
   /** A weight (O, C/g, k...) as oneDNN wants it: (g, O/g, C/g, k...) for more groups than one. */
-  private static Value grouped(Value weight, long groups) {
+  static Value grouped(Value weight, long groups) {
     if (groups == 1) {
       return weight;
     }

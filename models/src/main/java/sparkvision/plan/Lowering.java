@@ -490,13 +490,20 @@ final class Lowering {
       return weight;
     }
     Value result = opaque("weight", weight, type, wanted);
-    if (training) {
+    if (training || !isVariable(weight)) {
       copy(weight, result);
     } else {
       result.storage.keep();
       program.once(() -> copy(weight, result));
     }
     return result;
+  }
+
+  /** Whether a value is a variable of the graph, and not computed or given anew in every run. */
+  private boolean isVariable(Value value) {
+    return graph.variables().stream()
+        .map(variable -> values.get(variable.tensor()))
+        .anyMatch(variable -> variable != null && variable.storage == value.storage);
   }
 
   /** A value of these sizes in a layout of oneDNN's. */
@@ -562,7 +569,9 @@ final class Lowering {
 
   /** The value with other strides and in another element type, copied unless it has both. */
   Value laid(Value value, Type type, long[] strides) {
-    return value.type == type && value.lies(strides) ? value : moved(value, type, strides);
+    return value.type == type && value.lies(strides)
+        ? value.laid(strides)
+        : moved(value, type, strides);
   }
 
   /** The value in another element type, copied unless it has it. */

@@ -121,11 +121,6 @@ final class Value {
     return true;
   }
 
-  /** The same with these strides, which differ only where an axis has size 1. */
-  Value under(long[] wanted) {
-    return Arrays.equals(strides, wanted) ? this : new Value(storage, type, dims, wanted, offset);
-  }
-
   /** The same with strides as in row-major order on axes of size 1: oneDNN checks those too. */
   Value settled() {
     long[] result = strides.clone();
@@ -134,7 +129,7 @@ final class Value {
         result[axis] = axis + 1 < dims.length ? dims[axis + 1] * result[axis + 1] : 1;
       }
     }
-    return under(result);
+    return laid(result);
   }
 
   boolean isRowMajor() {
@@ -210,6 +205,15 @@ final class Value {
       }
     }
     return new Value(storage, type, shape.clone(), steps, offset);
+  }
+
+  /**
+   * The same elements, which {@link #lies} says lie so: axes of size 1 get these strides too. They
+   * do not move anything, but oneDNN takes a picture of one channel for row-major or for channels
+   * last by the stride of that channel, and is much slower, even wrong, with the former.
+   */
+  Value laid(long[] wanted) {
+    return Arrays.equals(strides, wanted) ? this : new Value(storage, type, dims, wanted, offset);
   }
 
   /** Output axis i is input axis axes[i]. */
