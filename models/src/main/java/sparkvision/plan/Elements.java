@@ -217,8 +217,7 @@ final class Elements {
   private static void softmax(Node node, Lowering l, int algorithm) {
     int axis = (int) node.integer("axis");
     Value given = l.in(node, 0);
-    boolean along = given.isDense() && (given.size(axis) == 1 || given.stride(axis) == 1);
-    Value x = along ? given : l.laid(given, withDensest(axis, given));
+    Value x = l.laid(given, withDensest(axis, given));
     boolean log = algorithm == dnnl_softmax_log;
     Value y = l.like(x, log ? Type.FLOAT32 : x.type);
     l.program
