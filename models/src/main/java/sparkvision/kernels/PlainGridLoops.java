@@ -10,17 +10,17 @@ final class PlainGridLoops implements GridLoops {
 
   // exp(x) = 2ⁿ·exp(r) with n = round(x / log 2) and r = x − n·log 2.
   static final float LEAST_EXPONENT = -86; // below it the result would be subnormal
-  static final float LOG2_E = 1.44269504f;
+  static final float LOG2_E = 1.442695f;
   static final float ROUNDER = 0x1.8p23f; // added and taken away again, it leaves a whole number
   static final float LOG_2 = 0x1.62e43p-1f;
-  static final float LOG_2_REST = -1.9046543e-9f; // what float32 leaves out of it
+  static final float LOG_2_REST = -1.9046542e-9f; // what float32 leaves out of it
   // Cephes' expf: exp(r) = 1 + r + r²·(EXP_2 + EXP_3·r + ...).
-  static final float EXP_2 = 5.0000001201e-1f;
-  static final float EXP_3 = 1.6666665459e-1f;
-  static final float EXP_4 = 4.1665795894e-2f;
-  static final float EXP_5 = 8.3334519073e-3f;
-  static final float EXP_6 = 1.3981999507e-3f;
-  static final float EXP_7 = 1.9875691500e-4f;
+  static final float EXP_2 = 0.5f;
+  static final float EXP_3 = 0.16666666f;
+  static final float EXP_4 = 0.041665796f;
+  static final float EXP_5 = 0.008333452f;
+  static final float EXP_6 = 0.0013981999f;
+  static final float EXP_7 = 1.9875691e-4f;
 
   @Override
   public void combine(

@@ -54,7 +54,7 @@ class GridLoopsTest {
     Object result = loop.run(loops, List.of(a, b, y), columns, numbers, more);
     return List.of(
         String.valueOf(result),
-        Arrays.toString(elements(y, columns)),
+        Arrays.toString(elements(y)),
         Arrays.toString(Arrays.copyOf(numbers, columns)),
         Arrays.toString(Arrays.copyOf(more, columns)));
   }
@@ -76,7 +76,7 @@ class GridLoopsTest {
     return new Rows(data, type, stride);
   }
 
-  private static float[] elements(Grid grid, int columns) {
+  private static float[] elements(Grid grid) {
     float[] elements = new float[grid.stride() * ROWS];
     for (int i = 0; i < elements.length; i++) {
       elements[i] = grid.rows().get(i);
