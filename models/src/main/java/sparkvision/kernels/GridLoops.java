@@ -103,23 +103,22 @@ public interface GridLoops {
       float[] dWeight,
       float[] room);
 
-  /**
-   * log Σ exp(x) of one row.
-   *
-   * @param room for {@link #PARTS} numbers
-   */
-  float logSumExp(Grid x, int xAt, int columns, float[] room);
+  // Cross-entropy: rows of logits on the heap, in arrays of a length that is a multiple of PARTS.
 
-  /** dx = factor·exp(x − logSumExp) − targets, of one row. */
-  void logitsGradient(
-      Grid x,
-      int xAt,
-      float logSumExp,
-      float factor,
-      float[] targets,
-      Grid dx,
-      int dxAt,
-      int columns);
+  /** Copies a row to the heap. */
+  void read(Grid x, int xAt, int columns, float[] row);
+
+  /** Copies a row from the heap. */
+  void write(float[] row, Grid y, int yAt, int columns);
+
+  /** Σ a·b of the first elements. */
+  float product(float[] a, float[] b, int columns, float[] room);
+
+  /** log Σ exp(row) of the first elements. */
+  float logSumExp(float[] row, int columns, float[] room);
+
+  /** row becomes factor·exp(row − logSumExp) − targets; what is behind the columns is lost. */
+  void softmaxGradient(float[] row, float logSumExp, float factor, float[] targets, int columns);
 
   /** Where {@link #best} is looked up once. */
   final class Choice {

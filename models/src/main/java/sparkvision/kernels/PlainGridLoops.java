@@ -10,21 +10,17 @@ final class PlainGridLoops implements GridLoops {
 
   // exp(x) = 2ⁿ·exp(r) with n = round(x / log 2) and r = x − n·log 2.
   static final float LEAST_EXPONENT = -86; // below it the result would be subnormal
-  static final float LOG2_E = 1.44269504f;
+  static final float LOG2_E = 1.442695f;
   static final float ROUNDER = 0x1.8p23f; // added and taken away again, it leaves a whole number
   static final float LOG_2 = 0x1.62e43p-1f;
-  static final float LOG_2_REST = -1.9046543e-9f; // what float32 leaves out of it
-  static final float[] EXP_SERIES = {
-    1.9875691500e-4f,
-    1.3981999507e-3f,
-    8.3334519073e-3f,
-    4.1665795894e-2f,
-    1.6666665459e-1f,
-    5.0000001201e-1f
-  }; // Cephes' expf, from the highest power on
-
-  // log(1 + u) = 2·artanh(s) with s = u / (2 + u): 2·s·(1 + s²/3 + s⁴/5 ...), s up to 1/3.
-  static final float[] LOG_SERIES = {1f / 15, 1f / 13, 1f / 11, 1f / 9, 1f / 7, 1f / 5, 1f / 3, 1f};
+  static final float LOG_2_REST = -1.9046542e-9f; // what float32 leaves out of it
+  // Cephes' expf: exp(r) = 1 + r + r²·(EXP_2 + EXP_3·r + ...).
+  static final float EXP_2 = 0.5f;
+  static final float EXP_3 = 0.16666666f;
+  static final float EXP_4 = 0.041665796f;
+  static final float EXP_5 = 0.008333452f;
+  static final float EXP_6 = 0.0013981999f;
+  static final float EXP_7 = 1.9875691e-4f;
 
   @Override
   public void combine(
@@ -100,14 +96,21 @@ final class PlainGridLoops implements GridLoops {
     for (int c = first; c < columns; c++) {
       float value = load(x, xAt, c);
       float u = exp(-Math.abs(value));
-      float s = u / (2 + u);
-      float square = s * s;
-      float sum = LOG_SERIES[0];
-      for (int i = 1; i < LOG_SERIES.length; i++) {
-        sum = Math.fma(sum, square, LOG_SERIES[i]);
-      }
-      store(y, yAt, c, Math.fma(s + s, sum, Math.max(value, 0)));
+      store(y, yAt, c, Math.max(value, 0) + logOfOnePlus(u));
     }
+  }
+
+  /** log(1 + u) = 2·artanh(s) = 2·(s + s³/3 + s⁵/5 ...) with s = u / (2 + u), of u up to 1. */
+  private static float logOfOnePlus(float u) {
+    float s = u / (u + 2);
+    float square = s * s;
+    float sum = Math.fma(1f / 15, square, 1f / 13);
+    sum = Math.fma(sum, square, 1f / 11);
+    sum = Math.fma(sum, square, 1f / 9);
+    sum = Math.fma(sum, square, 1f / 7);
+    sum = Math.fma(sum, square, 1f / 5);
+    sum = Math.fma(sum, square, 1f / 3);
+    return (s + s) * Math.fma(sum, square, 1);
   }
 
   @Override
@@ -171,11 +174,15 @@ final class PlainGridLoops implements GridLoops {
     }
   }
 
-  /** The sum of all parts, the second half onto the first, again and again. */
-  static float folded(float[] parts) {
-    for (int half = PARTS / 2; half > 0; half /= 2) {
-      for (int i = 0; i < half; i++) {
-        parts[i] += parts[i + half];
+  private static float folded(float[] parts) {
+    return folded(parts, PARTS / 2);
+  }
+
+  /** The sum of the first parts, the second half onto the first, again and again. */
+  static float folded(float[] parts, int half) {
+    for (int count = half; count > 0; count /= 2) {
+      for (int i = 0; i < count; i++) {
+        parts[i] += parts[i + count];
       }
     }
     return parts[0];
@@ -235,7 +242,12 @@ final class PlainGridLoops implements GridLoops {
   @Override
   public void passToRow(
       Grid x, int xAt, float[] most, float[] dy, int at, Grid dx, int dxAt, int columns) {
-    for (int c = 0; c < columns; c++) {
+    passToRow(x, xAt, most, dy, at, dx, dxAt, 0, columns);
+  }
+
+  static void passToRow(
+      Grid x, int xAt, float[] most, float[] dy, int at, Grid dx, int dxAt, int first, int end) {
+    for (int c = first; c < end; c++) {
       boolean found = load(x, xAt, c) == most[at];
       store(dx, dxAt, c, found ? dy[at] : 0);
       if (found) {
@@ -300,45 +312,50 @@ final class PlainGridLoops implements GridLoops {
   }
 
   @Override
-  public float logSumExp(Grid x, int xAt, int columns, float[] room) {
-    float most = max(x, xAt, columns);
-    Arrays.fill(room, 0, PARTS, 0);
-    addExponentials(x, xAt, most, 0, columns, room);
-    return most + (float) Math.log(folded(room));
-  }
-
-  static void addExponentials(Grid x, int xAt, float most, int first, int columns, float[] room) {
-    for (int c = first; c < columns; c++) {
-      room[c % PARTS] += exp(load(x, xAt, c) - most);
+  public void read(Grid x, int xAt, int columns, float[] row) {
+    for (int c = 0; c < columns; c++) {
+      row[c] = load(x, xAt, c);
     }
   }
 
   @Override
-  public void logitsGradient(
-      Grid x,
-      int xAt,
-      float logSumExp,
-      float factor,
-      float[] targets,
-      Grid dx,
-      int dxAt,
-      int columns) {
-    logitsGradient(x, xAt, logSumExp, factor, targets, dx, dxAt, 0, columns);
+  public void write(float[] row, Grid y, int yAt, int columns) {
+    for (int c = 0; c < columns; c++) {
+      store(y, yAt, c, row[c]);
+    }
   }
 
-  static void logitsGradient(
-      Grid x,
-      int xAt,
-      float logSumExp,
-      float factor,
-      float[] targets,
-      Grid dx,
-      int dxAt,
-      int first,
-      int columns) {
+  @Override
+  public float product(float[] a, float[] b, int columns, float[] room) {
+    Arrays.fill(room, 0, PARTS, 0);
+    addProducts(a, b, 0, columns, room);
+    return folded(room);
+  }
+
+  static void addProducts(float[] a, float[] b, int first, int columns, float[] room) {
     for (int c = first; c < columns; c++) {
-      float probability = exp(load(x, xAt, c) - logSumExp);
-      store(dx, dxAt, c, Math.fma(factor, probability, -targets[c]));
+      room[c % PARTS] = Math.fma(a[c], b[c], room[c % PARTS]);
+    }
+  }
+
+  @Override
+  public float logSumExp(float[] row, int columns, float[] room) {
+    float most = Float.NEGATIVE_INFINITY;
+    for (int c = 0; c < columns; c++) {
+      most = Math.max(most, row[c]);
+    }
+    Arrays.fill(room, 0, PARTS, 0);
+    for (int c = 0; c < columns; c++) {
+      room[c % PARTS] += exp(row[c] - most);
+    }
+    return most + (float) Math.log(folded(room));
+  }
+
+  @Override
+  public void softmaxGradient(
+      float[] row, float logSumExp, float factor, float[] targets, int columns) {
+    for (int c = 0; c < columns; c++) {
+      row[c] = Math.fma(factor, exp(row[c] - logSumExp), -targets[c]);
     }
   }
 
@@ -348,10 +365,11 @@ final class PlainGridLoops implements GridLoops {
     float shifted = Math.fma(bounded, LOG2_E, ROUNDER);
     float n = shifted - ROUNDER;
     float r = Math.fma(n, -LOG_2_REST, Math.fma(n, -LOG_2, bounded));
-    float sum = EXP_SERIES[0];
-    for (int i = 1; i < EXP_SERIES.length; i++) {
-      sum = Math.fma(sum, r, EXP_SERIES[i]);
-    }
+    float sum = Math.fma(EXP_7, r, EXP_6);
+    sum = Math.fma(sum, r, EXP_5);
+    sum = Math.fma(sum, r, EXP_4);
+    sum = Math.fma(sum, r, EXP_3);
+    sum = Math.fma(sum, r, EXP_2);
     float series = Math.fma(sum, r * r, r) + 1;
     int power = Float.floatToRawIntBits(shifted) - Float.floatToRawIntBits(ROUNDER);
     return Float.intBitsToFloat(Float.floatToRawIntBits(series) + (power << 23));

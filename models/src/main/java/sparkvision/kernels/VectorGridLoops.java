@@ -2,6 +2,7 @@ package sparkvision.kernels;
 
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
@@ -14,6 +15,34 @@ final class VectorGridLoops implements GridLoops {
 
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = FLOATS.length();
+
+  // Constants are kept as vectors: made where they are used, they would swell functions so much
+  // that
+  // the compiler gives up inlining, and vectors that are not inlined are objects on the heap.
+  private static final FloatVector ONE = all(1);
+  private static final FloatVector LEAST_EXPONENT = all(PlainGridLoops.LEAST_EXPONENT);
+  private static final FloatVector LOG2_E = all(PlainGridLoops.LOG2_E);
+  private static final FloatVector ROUNDER = all(PlainGridLoops.ROUNDER);
+  private static final IntVector ROUNDER_BITS = ROUNDER.reinterpretAsInts();
+  private static final FloatVector LOG_2 = all(-PlainGridLoops.LOG_2);
+  private static final FloatVector LOG_2_REST = all(-PlainGridLoops.LOG_2_REST);
+  private static final FloatVector EXP_2 = all(PlainGridLoops.EXP_2);
+  private static final FloatVector EXP_3 = all(PlainGridLoops.EXP_3);
+  private static final FloatVector EXP_4 = all(PlainGridLoops.EXP_4);
+  private static final FloatVector EXP_5 = all(PlainGridLoops.EXP_5);
+  private static final FloatVector EXP_6 = all(PlainGridLoops.EXP_6);
+  private static final FloatVector EXP_7 = all(PlainGridLoops.EXP_7);
+  private static final FloatVector THIRD = all(1f / 3);
+  private static final FloatVector FIFTH = all(1f / 5);
+  private static final FloatVector SEVENTH = all(1f / 7);
+  private static final FloatVector NINTH = all(1f / 9);
+  private static final FloatVector ELEVENTH = all(1f / 11);
+  private static final FloatVector THIRTEENTH = all(1f / 13);
+  private static final FloatVector FIFTEENTH = all(1f / 15);
+
+  private static FloatVector all(float value) {
+    return FloatVector.broadcast(FLOATS, value);
+  }
 
   private final PlainGridLoops plain = new PlainGridLoops();
 
@@ -39,12 +68,12 @@ final class VectorGridLoops implements GridLoops {
       int right = bAt + row * b.stride();
       int to = yAt + row * y.stride();
       if (a.step() == 0) {
-        FloatVector repeated = FloatVector.broadcast(FLOATS, PlainGridLoops.load(a, left, 0));
+        FloatVector repeated = all(PlainGridLoops.load(a, left, 0));
         for (int c = 0; c < whole; c += LANES) {
           store(y, to + c, combine(operation, repeated, load(b, right + c)));
         }
       } else if (b.step() == 0) {
-        FloatVector repeated = FloatVector.broadcast(FLOATS, PlainGridLoops.load(b, right, 0));
+        FloatVector repeated = all(PlainGridLoops.load(b, right, 0));
         for (int c = 0; c < whole; c += LANES) {
           store(y, to + c, combine(operation, load(a, left + c), repeated));
         }
@@ -77,8 +106,7 @@ final class VectorGridLoops implements GridLoops {
       int from = xAt + row * x.stride();
       int to = yAt + row * y.stride();
       if (x.step() == 0) {
-        FloatVector repeated =
-            FloatVector.broadcast(FLOATS, factor * PlainGridLoops.load(x, from, 0));
+        FloatVector repeated = all(factor * PlainGridLoops.load(x, from, 0));
         for (int c = 0; c < whole; c += LANES) {
           store(y, to + c, repeated);
         }
@@ -104,9 +132,7 @@ final class VectorGridLoops implements GridLoops {
       for (int c = 0; c < whole; c += LANES) {
         FloatVector value = load(x, from + c);
         FloatVector u = exp(value.abs().neg());
-        FloatVector s = u.div(u.add(2));
-        FloatVector sum = series(s.mul(s), PlainGridLoops.LOG_SERIES);
-        store(y, to + c, s.add(s).fma(sum, value.max(0)));
+        store(y, to + c, value.max(0).add(logOfOnePlus(u)));
       }
       PlainGridLoops.softplusRow(x, from, y, to, whole, columns);
     }
@@ -148,7 +174,7 @@ final class VectorGridLoops implements GridLoops {
         FloatVector.fromArray(FLOATS, room, c).add(load(a, aAt + c)).intoArray(room, c);
       }
     } else if (b.step() == 0) {
-      FloatVector repeated = FloatVector.broadcast(FLOATS, PlainGridLoops.load(b, bAt, 0));
+      FloatVector repeated = all(PlainGridLoops.load(b, bAt, 0));
       for (int c = 0; c < whole; c += LANES) {
         load(a, aAt + c).fma(repeated, FloatVector.fromArray(FLOATS, room, c)).intoArray(room, c);
       }
@@ -171,7 +197,7 @@ final class VectorGridLoops implements GridLoops {
     for (int block = 0; block < columns; block += PlainGridLoops.LONG) {
       int end = Math.min(block + PlainGridLoops.LONG, columns);
       int whole = block + FLOATS.loopBound(end - block);
-      Arrays.fill(room, 0, PARTS, 0);
+      int half = clear(room, end - block);
       if (b == null) {
         for (int c = block; c < whole; c += LANES) {
           int part = c % PARTS;
@@ -186,7 +212,7 @@ final class VectorGridLoops implements GridLoops {
         }
       }
       PlainGridLoops.addToParts(a, aAt, b, bAt, whole, end, room);
-      sum += PlainGridLoops.folded(room);
+      sum += folded(room, half);
     }
     return sum;
   }
@@ -215,7 +241,7 @@ final class VectorGridLoops implements GridLoops {
       return plain.max(x, xAt, columns);
     }
     int whole = FLOATS.loopBound(columns);
-    FloatVector most = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
+    FloatVector most = all(Float.NEGATIVE_INFINITY);
     for (int c = 0; c < whole; c += LANES) {
       most = most.max(load(x, xAt + c));
     }
@@ -243,7 +269,19 @@ final class VectorGridLoops implements GridLoops {
   @Override
   public void passToRow(
       Grid x, int xAt, float[] most, float[] dy, int at, Grid dx, int dxAt, int columns) {
-    plain.passToRow(x, xAt, most, dy, at, dx, dxAt, columns);
+    if (x.step() != 1 || dx.step() != 1) {
+      plain.passToRow(x, xAt, most, dy, at, dx, dxAt, columns);
+      return;
+    }
+    int whole = FLOATS.loopBound(columns);
+    for (int c = 0; c < whole; c += LANES) {
+      if (load(x, xAt + c).compare(VectorOperators.EQ, most[at]).anyTrue()) {
+        PlainGridLoops.passToRow(x, xAt, most, dy, at, dx, dxAt, c, c + LANES);
+      } else {
+        store(dx, dxAt + c, FloatVector.zero(FLOATS));
+      }
+    }
+    PlainGridLoops.passToRow(x, xAt, most, dy, at, dx, dxAt, whole, columns);
   }
 
   @Override
@@ -260,20 +298,18 @@ final class VectorGridLoops implements GridLoops {
       float[] dWeight,
       float[] room) {
     int whole = FLOATS.loopBound(columns);
-    Arrays.fill(room, 0, PARTS, 0);
+    int half = clear(room, columns);
     for (int c = 0; c < whole; c += LANES) {
       int part = c % PARTS;
       FloatVector product = load(x, xAt + c).mul(load(dy, dyAt + c));
-      product
-          .fma(FloatVector.broadcast(FLOATS, inverse), FloatVector.fromArray(FLOATS, dWeight, c))
-          .intoArray(dWeight, c);
+      product.fma(all(inverse), FloatVector.fromArray(FLOATS, dWeight, c)).intoArray(dWeight, c);
       product
           .fma(FloatVector.fromArray(FLOATS, weight, c), FloatVector.fromArray(FLOATS, room, part))
           .intoArray(room, part);
     }
     PlainGridLoops.addProducts(x, xAt, dy, dyAt, weight, inverse, whole, columns, dWeight, room);
-    float slope = -inverse * inverse * inverse * PlainGridLoops.folded(room) / columns;
-    FloatVector slopes = FloatVector.broadcast(FLOATS, slope);
+    float slope = -inverse * inverse * inverse * folded(room, half) / columns;
+    FloatVector slopes = all(slope);
     for (int c = 0; c < whole; c += LANES) {
       FloatVector direct =
           load(dy, dyAt + c).mul(FloatVector.fromArray(FLOATS, weight, c)).mul(inverse);
@@ -284,76 +320,131 @@ final class VectorGridLoops implements GridLoops {
   }
 
   @Override
-  public float logSumExp(Grid x, int xAt, int columns, float[] room) {
+  public void read(Grid x, int xAt, int columns, float[] row) {
     if (x.step() != 1) {
-      return plain.logSumExp(x, xAt, columns, room);
-    }
-    float most = max(x, xAt, columns);
-    int whole = FLOATS.loopBound(columns);
-    Arrays.fill(room, 0, PARTS, 0);
-    for (int c = 0; c < whole; c += LANES) {
-      int part = c % PARTS;
-      FloatVector.fromArray(FLOATS, room, part)
-          .add(exp(load(x, xAt + c).sub(most)))
-          .intoArray(room, part);
-    }
-    PlainGridLoops.addExponentials(x, xAt, most, whole, columns, room);
-    return most + (float) Math.log(PlainGridLoops.folded(room));
-  }
-
-  @Override
-  public void logitsGradient(
-      Grid x,
-      int xAt,
-      float logSumExp,
-      float factor,
-      float[] targets,
-      Grid dx,
-      int dxAt,
-      int columns) {
-    if (x.step() != 1 || dx.step() != 1) {
-      plain.logitsGradient(x, xAt, logSumExp, factor, targets, dx, dxAt, columns);
+      plain.read(x, xAt, columns, row);
       return;
     }
     int whole = FLOATS.loopBound(columns);
-    FloatVector factors = FloatVector.broadcast(FLOATS, factor);
     for (int c = 0; c < whole; c += LANES) {
-      FloatVector probabilities = exp(load(x, xAt + c).sub(logSumExp));
-      FloatVector target = FloatVector.fromArray(FLOATS, targets, c);
-      store(dx, dxAt + c, factors.fma(probabilities, target.neg()));
+      load(x, xAt + c).intoArray(row, c);
     }
-    PlainGridLoops.logitsGradient(x, xAt, logSumExp, factor, targets, dx, dxAt, whole, columns);
+    for (int c = whole; c < columns; c++) {
+      row[c] = PlainGridLoops.load(x, xAt, c);
+    }
+  }
+
+  @Override
+  public void write(float[] row, Grid y, int yAt, int columns) {
+    if (y.step() != 1) {
+      plain.write(row, y, yAt, columns);
+      return;
+    }
+    int whole = FLOATS.loopBound(columns);
+    for (int c = 0; c < whole; c += LANES) {
+      store(y, yAt + c, FloatVector.fromArray(FLOATS, row, c));
+    }
+    for (int c = whole; c < columns; c++) {
+      PlainGridLoops.store(y, yAt, c, row[c]);
+    }
+  }
+
+  @Override
+  public float product(float[] a, float[] b, int columns, float[] room) {
+    int half = clear(room, columns);
+    int whole = FLOATS.loopBound(columns);
+    for (int c = 0; c < whole; c += LANES) {
+      int part = c % PARTS;
+      FloatVector.fromArray(FLOATS, a, c)
+          .fma(FloatVector.fromArray(FLOATS, b, c), FloatVector.fromArray(FLOATS, room, part))
+          .intoArray(room, part);
+    }
+    PlainGridLoops.addProducts(a, b, whole, columns, room);
+    return folded(room, half);
+  }
+
+  @Override
+  public float logSumExp(float[] row, int columns, float[] room) {
+    int whole = FLOATS.loopBound(columns);
+    if (whole < columns) {
+      Arrays.fill(row, columns, whole + LANES, Float.NEGATIVE_INFINITY);
+    }
+    FloatVector largest = all(Float.NEGATIVE_INFINITY);
+    for (int c = 0; c < columns; c += LANES) {
+      largest = largest.max(FloatVector.fromArray(FLOATS, row, c));
+    }
+    float most = largest.reduceLanes(VectorOperators.MAX);
+    int half = clear(room, columns);
+    FloatVector shift = all(most);
+    for (int c = 0; c < columns; c += LANES) {
+      FloatVector value = FloatVector.fromArray(FLOATS, row, c);
+      VectorMask<Float> nothing = value.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY);
+      int part = c % PARTS;
+      FloatVector.fromArray(FLOATS, room, part)
+          .add(exp(value.sub(shift)).blend(0, nothing))
+          .intoArray(room, part);
+    }
+    return most + (float) Math.log(folded(room, half));
+  }
+
+  @Override
+  public void softmaxGradient(
+      float[] row, float logSumExp, float factor, float[] targets, int columns) {
+    FloatVector shift = all(logSumExp);
+    FloatVector factors = all(factor);
+    for (int c = 0; c < columns; c += LANES) { // to the end of the last vector
+      FloatVector probabilities = exp(FloatVector.fromArray(FLOATS, row, c).sub(shift));
+      FloatVector target = FloatVector.fromArray(FLOATS, targets, c);
+      factors.fma(probabilities, target.neg()).intoArray(row, c);
+    }
+  }
+
+  /** Clears as many parts as sums of so many columns use; returns half of their number. */
+  private static int clear(float[] room, int columns) {
+    int used = Math.max(LANES, Math.min(PARTS, Integer.highestOneBit(2 * columns - 1)));
+    Arrays.fill(room, 0, used, 0);
+    return used / 2;
   }
 
   /** exp(x) of x up to 0, as {@link PlainGridLoops#exp}. */
   static FloatVector exp(FloatVector x) {
-    FloatVector bounded = x.max(PlainGridLoops.LEAST_EXPONENT);
-    FloatVector shifted =
-        bounded.fma(
-            FloatVector.broadcast(FLOATS, PlainGridLoops.LOG2_E),
-            FloatVector.broadcast(FLOATS, PlainGridLoops.ROUNDER));
-    FloatVector n = shifted.sub(PlainGridLoops.ROUNDER);
-    FloatVector r = n.fma(FloatVector.broadcast(FLOATS, -PlainGridLoops.LOG_2), bounded);
-    r = n.fma(FloatVector.broadcast(FLOATS, -PlainGridLoops.LOG_2_REST), r);
-    FloatVector sum = series(r, PlainGridLoops.EXP_SERIES);
-    FloatVector series = sum.fma(r.mul(r), r).add(1);
-    return series
-        .reinterpretAsInts()
-        .add(
-            shifted
-                .reinterpretAsInts()
-                .sub(Float.floatToRawIntBits(PlainGridLoops.ROUNDER))
-                .lanewise(VectorOperators.LSHL, 23))
-        .reinterpretAsFloats();
+    FloatVector bounded = x.max(LEAST_EXPONENT);
+    FloatVector shifted = bounded.fma(LOG2_E, ROUNDER);
+    FloatVector n = shifted.sub(ROUNDER);
+    FloatVector r = n.fma(LOG_2_REST, n.fma(LOG_2, bounded));
+    FloatVector sum = EXP_7.fma(r, EXP_6);
+    sum = sum.fma(r, EXP_5);
+    sum = sum.fma(r, EXP_4);
+    sum = sum.fma(r, EXP_3);
+    sum = sum.fma(r, EXP_2);
+    IntVector power =
+        shifted.reinterpretAsInts().sub(ROUNDER_BITS).lanewise(VectorOperators.LSHL, 23);
+    return sum.fma(r.mul(r), r).add(ONE).reinterpretAsInts().add(power).reinterpretAsFloats();
   }
 
-  /** A polynomial, from the highest power on. */
-  private static FloatVector series(FloatVector x, float[] factors) {
-    FloatVector sum = FloatVector.broadcast(FLOATS, factors[0]);
-    for (int i = 1; i < factors.length; i++) {
-      sum = sum.fma(x, FloatVector.broadcast(FLOATS, factors[i]));
+  /** As {@link PlainGridLoops#folded}; parts that were never added to change nothing. */
+  private static float folded(float[] parts, int half) {
+    int count = half;
+    for (; count >= LANES; count /= 2) {
+      for (int i = 0; i < count; i += LANES) {
+        FloatVector.fromArray(FLOATS, parts, i)
+            .add(FloatVector.fromArray(FLOATS, parts, i + count))
+            .intoArray(parts, i);
+      }
     }
-    return sum;
+    return PlainGridLoops.folded(parts, count);
+  }
+
+  private static FloatVector logOfOnePlus(FloatVector u) {
+    FloatVector s = u.div(u.add(2));
+    FloatVector square = s.mul(s);
+    FloatVector sum = FIFTEENTH.fma(square, THIRTEENTH);
+    sum = sum.fma(square, ELEVENTH);
+    sum = sum.fma(square, NINTH);
+    sum = sum.fma(square, SEVENTH);
+    sum = sum.fma(square, FIFTH);
+    sum = sum.fma(square, THIRD);
+    return s.add(s).mul(sum.fma(square, ONE));
   }
 
   private static FloatVector load(Grid grid, int at) {

@@ -36,6 +36,7 @@ final class Losses {
     private final double smoothing;
     private final long ignored;
     private final Value logSums; // L, per row
+    private final int padded; // the classes, in an array for vectors
     private final float[] weights;
     private final GridLoops loops = GridLoops.best();
     private double spread; // s/K·Σ w
@@ -50,7 +51,8 @@ final class Losses {
       this.smoothing = node.number("smoothing");
       this.ignored = node.integer("ignore-index");
       this.logSums = l.program.rowMajor("loss", Type.FLOAT32, rows);
-      this.weights = new float[classes];
+      this.padded = (classes + GridLoops.PARTS - 1) / GridLoops.PARTS * GridLoops.PARTS;
+      this.weights = new float[padded];
     }
 
     void emit() {
@@ -109,30 +111,25 @@ final class Losses {
       double[] sums = new double[team.threads()];
       team.run(
           (m, n) -> {
+            float[] row = new float[padded];
             float[] room = new float[GridLoops.PARTS];
             int end = Team.share(rows, m + 1, n);
-            for (int row = Team.share(rows, m, n); row < end; row++) {
-              if (labels[row] != ignored) {
-                int at = row * logits.rows().stride();
-                float logSum = loops.logSumExp(logits, at, classes, room);
-                kept.set(row, logSum);
-                sums[m] += loss(logits.rows(), at, logSum, (int) labels[row]);
+            for (int i = Team.share(rows, m, n); i < end; i++) {
+              if (labels[i] != ignored) {
+                loops.read(logits, i * logits.rows().stride(), classes, row);
+                int label = (int) labels[i];
+                float logit = row[label];
+                float mean = smoothing == 0 ? 0 : loops.product(row, weights, classes, room);
+                float logSum = loops.logSumExp(row, classes, room);
+                kept.set(i, logSum);
+                sums[m] +=
+                    (1 - smoothing) * weights[label] * (logSum - logit)
+                        + spread * logSum
+                        - smoothing / classes * mean;
               }
             }
           });
       return Arrays.stream(sums).sum();
-    }
-
-    private double loss(Rows logits, int at, float logSum, int label) {
-      double own = (1 - smoothing) * weights[label] * (logSum - logits.get(at + label));
-      if (smoothing == 0) {
-        return own;
-      }
-      double sum = 0;
-      for (int k = 0; k < classes; k++) {
-        sum += (double) weights[k] * logits.get(at + k);
-      }
-      return own + spread * logSum - smoothing / classes * sum;
     }
 
     private void backward() {
@@ -151,7 +148,7 @@ final class Losses {
             Grid target = new Grid(Concatenations.rows(dx), 1);
             Rows kept = new Rows(logSums.buffer(), logSums.type, 1);
             Rows given = new Rows(dy.buffer(), dy.type, 1);
-            float[] targets = new float[classes];
+            float[] targets = new float[padded];
             return team -> {
               double factor = total == 0 ? 0 : given.get(0) / total;
               for (int k = 0; k < classes; k++) {
@@ -160,34 +157,25 @@ final class Losses {
               long[] labels = l.indices(node.input(1));
               team.run(
                   (m, n) -> {
+                    float[] row = new float[padded];
                     int end = Team.share(rows, m + 1, n);
-                    for (int row = Team.share(rows, m, n); row < end; row++) {
-                      gradient(logits, kept, labels[row], target, row, factor, targets);
+                    for (int i = Team.share(rows, m, n); i < end; i++) {
+                      if (labels[i] == ignored) {
+                        Arrays.fill(row, 0);
+                      } else {
+                        int label = (int) labels[i];
+                        double own = factor * (1 - smoothing) * weights[label];
+                        loops.read(logits, i * logits.rows().stride(), classes, row);
+                        loops.softmaxGradient(
+                            row, kept.get(i), (float) (own + factor * spread), targets, classes);
+                        row[label] -= (float) own;
+                      }
+                      loops.write(row, target, i * target.rows().stride(), classes);
                     }
                   });
             };
           });
       l.contribute(node, 0, dx);
-    }
-
-    private void gradient(
-        Grid logits, Rows logSums, long label, Grid dx, int row, double factor, float[] targets) {
-      int from = row * logits.rows().stride();
-      int to = row * dx.rows().stride();
-      if (label == ignored) {
-        for (int k = 0; k < classes; k++) {
-          dx.rows().set(to + k, 0);
-        }
-        return;
-      }
-      double own = factor * (1 - smoothing) * weights[(int) label];
-      float scale = (float) (own + factor * spread);
-      float logSum = logSums.get(row);
-      float spared = targets[(int) label];
-      // The label's own element once more, in one go: in bfloat16 two roundings would show.
-      float probability = (float) Math.exp(logits.rows().get(from + (int) label) - logSum);
-      loops.logitsGradient(logits, from, logSum, scale, targets, dx, to, classes);
-      dx.rows().set(to + (int) label, (float) ((double) scale * probability - spared - own));
     }
   }
 }

@@ -533,7 +533,12 @@ final class Lowering {
     if (value(tensor) != value || !remakes.containsKey(tensor)) {
       return value;
     }
-    return remade.computeIfAbsent(tensor, key -> remakes.get(key).get());
+    Value again = remade.get(tensor);
+    if (again == null) { // making it may recall others
+      again = remakes.get(tensor).get();
+      remade.put(tensor, again);
+    }
+    return again;
   }
 
   // Layouts.

@@ -18,9 +18,7 @@ final class Nest {
 
   /** What is done with one grid. */
   interface Body {
-    /**
-     * @param at where the grid begins in each value, in elements
-     */
+    /** {@code at} is where the grid begins in each value, in elements. */
     void run(int[] at, int rows, int columns);
   }
 

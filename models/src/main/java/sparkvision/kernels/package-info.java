@@ -1,0 +1,23 @@
+/**
+ * What computes, below any graph: oneDNN's operations ({@code Dnnl}), loops of our own, memory
+ * outside the Java heap, and the threads that both run on.
+ *
+ * <p>Every family of loops is written twice behind one interface, with the vector API and plainly;
+ * both give the same bits. A JVM that was started without {@code --add-modules
+ * jdk.incubator.vector} runs the plain ones.
+ *
+ * <p>Learnt by measuring (JDK 17, Zen 4, 2 cores):
+ *
+ * <ul>
+ *   <li>A parallel region in Java on oneDNN's own OpenMP threads ({@code Team}) costs 1.5 µs. A
+ *       pool of ours beside them would fight for the cores with threads that spin.
+ *   <li>{@code OMP_WAIT_POLICY=PASSIVE} costs a DenseNet step 15 to 25 %: threads sleep between two
+ *       operations and have to be woken.
+ *   <li>A vector access to a direct buffer takes about 1 ns, to a heap array 0.4: coefficients and
+ *       sums are heap arrays.
+ *   <li>Reading 64 of 256 channels of rows that lie in DRAM takes 1.5 ns a number, reading dense
+ *       rows 0.3: what is read together must lie together.
+ *   <li>ND4J is never called here, so there is one OpenMP runtime at work.
+ * </ul>
+ */
+package sparkvision.kernels;
