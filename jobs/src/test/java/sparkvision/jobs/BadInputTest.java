@@ -41,7 +41,10 @@ class BadInputTest {
     expect(run("train", "output=x"), 2, "Cannot run train: key input is missing");
     expect(run("train", "--conf", "/no/such.conf"), 2, "Cannot read conf file /no/such.conf");
     expect(train("runs/x", "model=densenet122"), 2, "Invalid model: densenet122 (must be one of");
-    expect(train("runs/x", "engine=steam"), 2, "Invalid engine: steam (must be one of [compiled, nd4j])");
+    expect(
+        train("runs/x", "engine=steam"),
+        2,
+        "Invalid engine: steam (must be one of [compiled, nd4j])");
     expect(train("runs/x", "model=densenet121-3d"), 2, "Invalid model: densenet121-3d (must take");
     expect(
         train("runs/x", "model.classes=7"),

@@ -64,10 +64,10 @@ public interface PixelLoops {
 
     private static PixelLoops vector() {
       try { // by name, as for Loops
-        return (PixelLoops)
-            Class.forName("sparkvision.kernels.VectorPixelLoops")
-                .getDeclaredConstructor()
-                .newInstance();
+        return Class.forName("sparkvision.kernels.VectorPixelLoops")
+            .asSubclass(PixelLoops.class)
+            .getDeclaredConstructor()
+            .newInstance();
       } catch (ReflectiveOperationException e) {
         throw new IllegalStateException("Cannot load the vector loops: " + e, e);
       }

@@ -243,10 +243,10 @@ final class Depthwise {
       long[][] entries = new long[4][3 - first];
       for (int i = first; i < 3; i++) {
         entries[0][i - first] = stride[i];
-        entries[1][i - first] = dilation[i] - 1;
+        entries[1][i - first] = dilation[i] - 1L;
         entries[2][i - first] = before[i];
-        int reach = dilation[i] * (kernel[i] - 1) + 1;
-        entries[3][i - first] = (sums[i] - 1) * stride[i] + reach - pixels[i] - before[i];
+        long reach = (long) dilation[i] * (kernel[i] - 1) + 1;
+        entries[3][i - first] = (sums[i] - 1L) * stride[i] + reach - pixels[i] - before[i];
       }
       return new Dnnl.Window(entries[0], entries[1], entries[2], entries[3]);
     }

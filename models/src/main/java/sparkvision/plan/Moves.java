@@ -349,7 +349,7 @@ final class Moves {
           l.zero(dx);
           l.program.loop(
               "gather",
-              dy.elements(),
+              (double) dy.elements(),
               List.of(dy, dx),
               List.of(dx),
               () -> {

@@ -289,7 +289,7 @@ final class Resizes {
     Bins bins = new Bins(x.dims(), shape);
     l.program.loop(
         "pool",
-        x.elements(),
+        (double) x.elements(),
         List.of(x),
         List.of(y, first),
         () -> {
@@ -324,7 +324,7 @@ final class Resizes {
     l.zero(dx);
     l.program.loop(
         "pool",
-        dy.elements(),
+        (double) dy.elements(),
         List.of(dy, first, dx),
         List.of(dx),
         () -> {

@@ -218,7 +218,7 @@ final class EnginesAgreeTest {
 
   private static long residentBytes() throws java.io.IOException {
     String pages =
-        java.nio.file.Files.readString(java.nio.file.Path.of("/proc/self/statm")).split(" ")[1];
+        java.nio.file.Files.readString(java.nio.file.Path.of("/proc/self/statm")).split(" ", 3)[1];
     return Long.parseLong(pages) * 4096;
   }
 }
