@@ -146,6 +146,7 @@ abstract class GraphEngine implements Engine {
   public Map<String, HostTensor> forward(Map<String, HostTensor> given) {
     begin(given);
     runForward(draw());
+    count();
     return outputs();
   }
 
@@ -157,6 +158,7 @@ abstract class GraphEngine implements Engine {
     }
     begin(given);
     runForwardBackward(draw());
+    count();
     differentiated = true;
     Map<String, HostTensor> results = outputs();
     results.put("loss", host(graph.loss().get()));
@@ -173,6 +175,9 @@ abstract class GraphEngine implements Engine {
     }
     Signature.requireMatch("run graph", inputs, given);
     graph.inputs().forEach((name, tensor) -> write(tensor, given.get(name)));
+  }
+
+  private void count() {
     norms.forEach(norm -> counters.merge(norm.input(5), 1L, Long::sum));
   }
 

@@ -458,7 +458,7 @@ class EngineTest {
   void refusesAnUnknownEngine() {
     assertThatThrownBy(() -> Engines.open("torch", classifier(Graph.Mode.INFERENCE, 1), null))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Invalid engine: torch (must be one of [nd4j])");
+        .hasMessage("Invalid engine: torch (must be one of [compiled, nd4j])");
   }
 
   @Test
