@@ -100,7 +100,7 @@ final class SampleNorms {
         });
   }
 
-  /** Not by oneDNN 3.11, which takes the mean of the gradient away as for a layer norm. */
+  /** Not by oneDNN 3.11, whose gradient of x is wrong here. */
   private static void rootMeanSquareGradient(
       Node node, Lowering l, Value x, Value squares, float epsilon, Value dy, Value dx) {
     Value weight = l.in(node, 1);
