@@ -21,6 +21,8 @@ class ArchitectureTest {
     "sparkvision.graph..",
     "sparkvision.models..",
     "sparkvision.engine..",
+    "sparkvision.plan..",
+    "sparkvision.kernels..",
     "sparkvision.weights..",
     "sparkvision.parity.."
   };

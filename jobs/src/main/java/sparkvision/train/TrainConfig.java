@@ -45,7 +45,7 @@ public record TrainConfig(
 
   public TrainConfig {
     checkEngine(engine);
-    Engines.requireSupport(engine, options());
+    Engines.requireSupport(engine, options(precision, memory));
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
     atLeast("batch-size", batchSize, 1);
@@ -61,6 +61,11 @@ public record TrainConfig(
 
   /** How this machine's engine runs; threads are those of the process that asks. */
   EngineOptions options() {
+    return options(precision, memory);
+  }
+
+  private static EngineOptions options(
+      EngineOptions.Precision precision, EngineOptions.Memory memory) {
     return EngineOptions.defaults().withPrecision(precision).withMemory(memory);
   }
 
