@@ -140,8 +140,8 @@ final class ParquetBlocks implements AutoCloseable {
             new Sample(
                 row.getString("id", 0),
                 row.getInteger("label", 0),
-                row.getInteger("width", 0),
                 row.getInteger("height", 0),
+                row.getInteger("width", 0),
                 row.getBinary("image", 0).getBytes()));
       }
       return samples;

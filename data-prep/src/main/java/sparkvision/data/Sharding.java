@@ -554,7 +554,7 @@ public final class Sharding {
             String.format(
                 "Cannot shard picture %s/%s: it changed while the job ran", root, entry.path()));
       }
-      samples.add(new Sample(entry.path(), entry.label(), entry.width(), entry.height(), bytes));
+      samples.add(new Sample(entry.path(), entry.label(), entry.height(), entry.width(), bytes));
     }
     return samples;
   }

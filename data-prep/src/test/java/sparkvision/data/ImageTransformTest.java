@@ -156,6 +156,6 @@ final class ImageTransformTest {
   }
 
   private static Sample sample(String id, Images.Picture picture) {
-    return new Sample(id, 0, picture.width(), picture.height(), Images.encodePng(picture));
+    return new Sample(id, 0, picture.height(), picture.width(), Images.encodePng(picture));
   }
 }
