@@ -12,8 +12,8 @@ import java.io.Serializable;
  * @param height of the box, pixels
  * @param area of the mask as the data set states it, pixels
  * @param crowd whether it stands for a group that was not told apart
- * @param rle the mask, COCO's compressed run-length string for the picture's height and width; empty
- *     if there is only a box
+ * @param rle the mask, COCO's compressed run-length string for the picture's height and width;
+ *     empty if there is only a box
  */
 public record DetectedObject(
     int category,

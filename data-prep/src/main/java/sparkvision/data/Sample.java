@@ -11,8 +11,8 @@ import java.util.List;
  * @param height pixels or voxels
  * @param width pixels or voxels
  * @param image the encoded picture (JPEG or PNG), or the volume (NIfTI-1, gzip)
- * @param mask a class for every pixel: an 8-bit grey PNG with 255 = ignore; for every voxel: NIfTI-1
- *     of uint8, gzip; empty if there is none
+ * @param mask a class for every pixel: an 8-bit grey PNG with 255 = ignore; for every voxel:
+ *     NIfTI-1 of uint8, gzip; empty if there is none
  * @param objects of a picture; empty if there are none
  */
 @SuppressWarnings("ArrayRecordComponent") // carried along, never compared
