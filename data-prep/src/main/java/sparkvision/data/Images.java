@@ -14,6 +14,7 @@ import javax.imageio.ImageReader;
 import javax.imageio.event.IIOReadWarningListener;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.opencv.global.opencv_core;
 import org.bytedeco.opencv.global.opencv_imgcodecs;
@@ -133,19 +134,50 @@ public final class Images {
     }
   }
 
+  /**
+   * The channels of a picture that {@link #inspect} has accepted before, from its header: 1 if it
+   * was stored in grey, else 3.
+   */
+  static int channels(byte[] encoded) {
+    if (isPng(encoded)) {
+      int colour = encoded[25];
+      return colour == 0 || colour == 4 ? 1 : 3;
+    }
+    int at = 2;
+    while (!isFrame(encoded[at + 1] & 0xFF)) {
+      boolean fill = encoded[at + 1] == (byte) 0xFF;
+      at += fill ? 1 : 2 + ((encoded[at + 2] & 0xFF) << 8 | (encoded[at + 3] & 0xFF));
+    }
+    return encoded[at + 9] == 1 ? 1 : 3;
+  }
+
   /** Encodes as PNG; the same pixels always give the same bytes. */
   public static byte[] encodePng(Picture picture) {
+    return encode(picture, ".png");
+  }
+
+  /**
+   * Encodes as baseline JPEG with chroma at half size; the same pixels always give the same bytes.
+   *
+   * @param quality of libjpeg, 1 to 100
+   */
+  public static byte[] encodeJpeg(Picture picture, int quality) {
+    return encode(picture, ".jpg", opencv_imgcodecs.IMWRITE_JPEG_QUALITY, quality);
+  }
+
+  private static byte[] encode(Picture picture, String format, int... parameters) {
     try (BytePointer data = new BytePointer(picture.pixels());
         Mat rgb = view(picture, data);
         Mat bgr = new Mat();
-        BytePointer extension = new BytePointer(".png");
+        BytePointer extension = new BytePointer(format);
+        IntPointer settings = new IntPointer(parameters);
         BytePointer encoded = new BytePointer()) {
       if (picture.channels() == 3) {
         opencv_imgproc.cvtColor(rgb, bgr, opencv_imgproc.COLOR_RGB2BGR);
       }
       Mat source = picture.channels() == 3 ? bgr : rgb;
-      if (!opencv_imgcodecs.imencode(extension, source, encoded)) {
-        throw new IllegalStateException("Cannot encode PNG: OpenCV refused");
+      if (!opencv_imgcodecs.imencode(extension, source, encoded, settings)) {
+        throw new IllegalStateException("Cannot encode " + format + ": OpenCV refused");
       }
       byte[] bytes = new byte[(int) encoded.limit()];
       encoded.get(bytes);
@@ -194,6 +226,12 @@ public final class Images {
         && (bytes[2] & 0xFF) == 0xFF;
   }
 
+  /** Whether a marker begins a frame header: size and number of components. */
+  private static boolean isFrame(int marker) {
+    boolean tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
+    return marker >= 0xC0 && marker <= 0xCF && !tables;
+  }
+
   /**
    * Decodes with the JDK's libjpeg, which reports what it had to guess, and returns 1 or 3
    * channels. Application segments and comments are cut out first: the JDK also fails over
@@ -219,8 +257,7 @@ public final class Images {
       if (at + length > bytes.length) {
         throw new DataException("truncated JPEG: it ends in its header");
       }
-      boolean tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
-      if (marker >= 0xC0 && marker <= 0xCF && !tables && length >= 10) {
+      if (isFrame(marker) && length >= 10) {
         components = bytes[at + 9] & 0xFF;
         refuseLarge(
             (bytes[at + 7] & 0xFF) << 8 | (bytes[at + 8] & 0xFF),

@@ -115,7 +115,7 @@ public final class ShardSet {
               storage, path, place.block().offset(), Math.toIntExact(place.block().length()));
       String name = path + " block " + file.blocks().indexOf(place.block());
       check(name, Storage.crc32c(bytes), place.block().crc32c());
-      return ParquetBlocks.parse(file.length(), place.block(), bytes, footer);
+      return ParquetBlocks.parse(manifest.task(), file.length(), place.block(), bytes, footer);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read shard " + path + ": " + e.getMessage(), e);
     }

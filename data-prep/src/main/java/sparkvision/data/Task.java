@@ -16,6 +16,21 @@ public enum Task {
   /** A volume and a class for every voxel. */
   VOLUME_SEGMENTATION;
 
+  /** Whether a sample is a volume, not a picture. */
+  public boolean isVolume() {
+    return this == VOLUME_CLASSIFICATION || this == VOLUME_SEGMENTATION;
+  }
+
+  /** Whether a sample has a class for every pixel or voxel. */
+  public boolean hasMask() {
+    return this == SEGMENTATION || this == VOLUME_SEGMENTATION;
+  }
+
+  /** Whether a sample has a class of its own. */
+  public boolean isClassification() {
+    return this == CLASSIFICATION || this == VOLUME_CLASSIFICATION;
+  }
+
   /** As the manifest and the command line spell it, such as {@code volume-segmentation}. */
   @Override
   @JsonValue

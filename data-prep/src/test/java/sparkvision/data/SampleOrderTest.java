@@ -105,8 +105,10 @@ final class SampleOrderTest {
       files.add(new ShardManifest.ShardFile("part-" + i, 0, "", mine, ""));
     }
     return new ShardManifest(
-        1,
+        ShardManifest.VERSION,
+        Task.CLASSIFICATION,
         "test",
+        "",
         "in",
         "",
         (long) blockSize * (blocks - 1) + lastSize,
@@ -115,9 +117,14 @@ final class SampleOrderTest {
         List.of(),
         List.of(),
         List.of(),
+        List.of(),
+        List.of(),
+        List.of(),
         files,
         List.of(),
-        2,
+        0,
+        0,
+        1,
         0,
         0,
         "",
