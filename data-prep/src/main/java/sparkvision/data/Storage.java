@@ -22,6 +22,9 @@ final class Storage {
 
   private static final int BUFFER_BYTES = 1 << 16;
 
+  /** Of one sample: above it an executor's memory is at risk. */
+  private static final long MAX_ITEM_BYTES = 1L << 30;
+
   private Storage() {}
 
   /**
@@ -52,6 +55,27 @@ final class Storage {
       in.readFully(bytes);
     }
     return bytes;
+  }
+
+  /**
+   * Reads the bytes of one item.
+   *
+   * @param root of the listing
+   * @throws DataException if they are more than 1 GiB
+   * @throws IOException if they cannot be read; the message names the file
+   */
+  public static byte[] read(Configuration hadoop, String root, Item item) throws IOException {
+    if (item.length() > MAX_ITEM_BYTES) {
+      throw new DataException(
+          "too large to read: " + item.length() + " bytes, at most " + MAX_ITEM_BYTES);
+    }
+    // Not Path(root, path): Hadoop would take a colon in a file name for a scheme.
+    Path full = new Path(root + "/" + item.path());
+    try {
+      return read(of(full, hadoop), full, item.offset(), (int) item.length());
+    } catch (IOException e) {
+      throw new IOException("Cannot read " + full + ": " + e.getMessage(), e);
+    }
   }
 
   /**
