@@ -1,11 +1,13 @@
 package sparkvision.data;
 
 import java.io.Serializable;
+import java.math.BigDecimal;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import sparkvision.data.volume.Nifti;
 
 /**
  * Figures over samples as they are stored. Sums are exact, so that they do not depend on how the
@@ -21,6 +23,7 @@ final class SampleStatistics implements Serializable {
   private final long[] counts; // by class
   private final Moments grey = new Moments();
   private final Moments colour = new Moments();
+  private final VoxelMoments voxels = new VoxelMoments();
   private final TreeMap<Integer, Long> widths = new TreeMap<>();
   private final TreeMap<Integer, Long> heights = new TreeMap<>();
   private final TreeMap<Integer, Long> depths = new TreeMap<>();
@@ -28,6 +31,30 @@ final class SampleStatistics implements Serializable {
   SampleStatistics(Task task, int classes) {
     this.task = task;
     this.counts = new long[classes];
+  }
+
+  /** Sums over voxels: those of one volume are rounded, those of several are not. */
+  private static final class VoxelMoments implements Serializable {
+    private static final long serialVersionUID = 1;
+    long voxels;
+    BigDecimal sum = BigDecimal.ZERO;
+    BigDecimal squares = BigDecimal.ZERO;
+
+    void add(float[] values) {
+      double sum = 0;
+      double squares = 0;
+      for (float value : values) {
+        sum += value;
+        squares += (double) value * value;
+      }
+      add(values.length, new BigDecimal(sum), new BigDecimal(squares));
+    }
+
+    void add(long voxels, BigDecimal sum, BigDecimal squares) {
+      this.voxels += voxels;
+      this.sum = this.sum.add(sum);
+      this.squares = this.squares.add(squares);
+    }
   }
 
   /** Sums over 8-bit values by channel. */
@@ -69,6 +96,7 @@ final class SampleStatistics implements Serializable {
     heights.merge(bucket(sample.height()), 1L, Long::sum);
     if (task.isVolume()) {
       depths.merge(bucket(sample.depth()), 1L, Long::sum);
+      voxels.add(Nifti.read(sample.image(), Nifti.ONLY_CHANNEL).voxels());
     } else {
       Images.Picture picture = Images.decode(sample.image(), Images.channels(sample.image()));
       (picture.channels() == 1 ? grey : colour).add(picture);
@@ -76,15 +104,20 @@ final class SampleStatistics implements Serializable {
     switch (task) {
       case CLASSIFICATION, VOLUME_CLASSIFICATION -> counts[sample.label()]++;
       case DETECTION -> sample.objects().forEach(object -> counts[object.category()]++);
-      case SEGMENTATION -> countMask(sample, Images.decode(sample.mask(), 1).pixels());
-      case VOLUME_SEGMENTATION -> {}
+      case SEGMENTATION, VOLUME_SEGMENTATION -> countMask(sample);
     }
   }
 
-  private void countMask(Sample sample, byte[] mask) {
+  private void countMask(Sample sample) {
     boolean[] seen = new boolean[IGNORE + 1];
-    for (byte value : mask) {
-      seen[value & 0xFF] = true;
+    if (task.isVolume()) {
+      for (float value : Nifti.read(sample.mask(), Nifti.ONLY_CHANNEL).voxels()) {
+        seen[(int) value] = true;
+      }
+    } else {
+      for (byte value : Images.decode(sample.mask(), 1).pixels()) {
+        seen[value & 0xFF] = true;
+      }
     }
     for (int value = 0; value < IGNORE; value++) {
       if (seen[value] && value >= counts.length) {
@@ -103,6 +136,7 @@ final class SampleStatistics implements Serializable {
     Arrays.setAll(counts, label -> counts[label] + other.counts[label]);
     grey.add(other.grey);
     colour.add(other.colour);
+    voxels.add(other.voxels.voxels, other.voxels.sum, other.voxels.squares);
     other.widths.forEach((from, samples) -> widths.merge(from, samples, Long::sum));
     other.heights.forEach((from, samples) -> heights.merge(from, samples, Long::sum));
     other.depths.forEach((from, samples) -> depths.merge(from, samples, Long::sum));
@@ -114,10 +148,18 @@ final class SampleStatistics implements Serializable {
 
   /** By channel: one if all pictures are grey, else grey pictures count in each. */
   List<Double> mean() {
+    if (task.isVolume()) {
+      return List.of(voxels.sum.doubleValue() / voxels.voxels);
+    }
     return IntStream.range(0, channels()).mapToObj(c -> average(c) / 255).toList();
   }
 
   List<Double> std() {
+    if (task.isVolume()) {
+      double average = voxels.sum.doubleValue() / voxels.voxels;
+      double square = voxels.squares.doubleValue() / voxels.voxels;
+      return List.of(Math.sqrt(Math.max(0, square - average * average)));
+    }
     return IntStream.range(0, channels()).mapToObj(c -> deviation(c) / 255).toList();
   }
 
