@@ -43,6 +43,12 @@ public final class BatchLoader implements AutoCloseable {
                 rank, ranks, batchSize, firstStep, stepsPerEpoch));
       }
     }
+
+    /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
+    public int position(long step, int i) {
+      long batch = step % stepsPerEpoch * ranks + rank;
+      return Math.toIntExact(batch * batchSize + i);
+    }
   }
 
   private static final long CLOSE_MILLIS = 30_000;
@@ -216,7 +222,7 @@ public final class BatchLoader implements AutoCloseable {
     int epoch = epoch(step);
     SampleOrder.Plan plan = plan(epoch);
     for (int i = 0; i < batchSize; i++) {
-      Sample sample = sample(window(step, i), plan.order()[position(step, i)]);
+      Sample sample = sample(window(step, i), plan.order()[slice.position(step, i)]);
       ids.add(sample.id());
       labels[i] = sample.label();
       transform.train(sample, seed, epoch, images, i * transform.size());
@@ -241,15 +247,9 @@ public final class BatchLoader implements AutoCloseable {
     return Math.toIntExact(step / slice.stepsPerEpoch());
   }
 
-  /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
-  private int position(long step, int i) {
-    long batch = step % slice.stepsPerEpoch() * slice.ranks() + slice.rank();
-    return Math.toIntExact(batch * slice.batchSize() + i);
-  }
-
   private long window(long step, int i) {
     int epoch = epoch(step);
-    return (long) epoch * order.windows() + plan(epoch).windowOf(position(step, i));
+    return (long) epoch * order.windows() + plan(epoch).windowOf(slice.position(step, i));
   }
 
   private synchronized SampleOrder.Plan plan(int epoch) {
@@ -270,7 +270,7 @@ public final class BatchLoader implements AutoCloseable {
           for (int i = 0; i < slice.batchSize(); i++) {
             needed
                 .computeIfAbsent(window(step, i), window -> new ArrayList<>())
-                .add(plan.order()[position(step, i)]);
+                .add(plan.order()[slice.position(step, i)]);
           }
         }
         for (Map.Entry<Long, List<Integer>> window : needed.entrySet()) {

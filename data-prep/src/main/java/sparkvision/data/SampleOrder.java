@@ -54,12 +54,13 @@ public final class SampleOrder {
     return (starts.length - 2 + windowBlocks) / windowBlocks;
   }
 
-  int start(int block) {
+  /** The first sample of a block. */
+  public int start(int block) {
     return starts[block];
   }
 
   /** The block of a sample. */
-  int blockOf(int sample) {
+  public int blockOf(int sample) {
     int found = Arrays.binarySearch(starts, sample);
     return found >= 0 ? found : -found - 2;
   }

@@ -17,6 +17,7 @@ import java.util.List;
  * @param task of the samples; decides the columns
  * @param dataset name of the input's layout
  * @param split of the data set; empty where it has none
+ * @param preparation what the source did to samples, in words; empty for nothing
  * @param source root of the input, fully qualified
  * @param fingerprint of the input's contents
  * @param samples in the whole set
@@ -43,6 +44,7 @@ public record ShardManifest(
     Task task,
     String dataset,
     String split,
+    String preparation,
     String source,
     String fingerprint,
     long samples,

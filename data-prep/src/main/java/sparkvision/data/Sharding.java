@@ -52,6 +52,7 @@ public final class Sharding {
    *
    * @param dataset the layout of the input, for the manifest
    * @param split of the data set, for the manifest; empty if it has none
+   * @param preparation what the source does to samples, for the manifest; empty if nothing
    * @param output a directory that does not exist, is empty, or holds this very shard set
    * @param samplesPerBlock samples of a row group
    * @param targetFileBytes about the bytes of a file
@@ -65,6 +66,7 @@ public final class Sharding {
   public record Options(
       String dataset,
       String split,
+      String preparation,
       String output,
       int samplesPerBlock,
       long targetFileBytes,
@@ -372,6 +374,7 @@ public final class Sharding {
     Map<String, List<Object>> compared = new HashMap<>();
     compared.put("dataset", List.of(manifest.dataset(), options.dataset()));
     compared.put("split", List.of(manifest.split(), options.split()));
+    compared.put("preparation", List.of(manifest.preparation(), options.preparation()));
     compared.put(
         "samples-per-block", List.of(manifest.samplesPerBlock(), options.samplesPerBlock()));
     compared.put("resize", List.of(manifest.resize(), options.resize()));
@@ -602,6 +605,7 @@ public final class Sharding {
         input.reading().task(),
         options.dataset(),
         options.split(),
+        options.preparation(),
         input.root(),
         input.fingerprint(probe),
         samples,

@@ -109,6 +109,7 @@ final class SampleOrderTest {
         Task.CLASSIFICATION,
         "test",
         "",
+        "",
         "in",
         "",
         (long) blockSize * (blocks - 1) + lastSize,

@@ -138,7 +138,7 @@ final class ShardFormatTest {
     ShardManifest manifest =
         Shards.run(
                 source,
-                new Sharding.Options("test", "", output.toString(), 4, 1, files, 0, 90, 0, 7))
+                new Sharding.Options("test", "", "", output.toString(), 4, 1, files, 0, 90, 0, 7))
             .manifest();
     assertThat(manifest.files()).hasSize(files);
     List<List<String>> ids = new ArrayList<>();
@@ -164,7 +164,7 @@ final class ShardFormatTest {
   private int files(Path input, String name, long targetFileBytes) {
     String output = dir.resolve(name).toString();
     Sharding.Options options =
-        new Sharding.Options("test", "", output, 4, targetFileBytes, 0, 0, 90, 0, 7);
+        new Sharding.Options("test", "", "", output, 4, targetFileBytes, 0, 0, 90, 0, 7);
     int files = Shards.run(input, options).manifest().files().size();
     assertThat(Shards.run(input, options).alreadyDone()).isTrue();
     return files;
@@ -179,7 +179,7 @@ final class ShardFormatTest {
     Pictures.write(dir.resolve("in/a/grey.jpg"), grey);
     Pictures.write(dir.resolve("in/b/small.png"), small);
     Sharding.Options options =
-        new Sharding.Options("test", "", dir.resolve("out").toString(), 4, 1, 0, 20, 85, 0, 7);
+        new Sharding.Options("test", "", "", dir.resolve("out").toString(), 4, 1, 0, 20, 85, 0, 7);
     ShardManifest manifest = Shards.run(dir.resolve("in"), options).manifest();
     assertThat(manifest.resize()).isEqualTo(20);
     assertThat(manifest.jpegQuality()).isEqualTo(85);
@@ -207,7 +207,7 @@ final class ShardFormatTest {
                 Shards.run(
                     dir.resolve("in"),
                     new Sharding.Options(
-                        "test", "", dir.resolve("out").toString(), 4, 1, 0, 20, 90, 0, 7)))
+                        "test", "", "", dir.resolve("out").toString(), 4, 1, 0, 20, 90, 0, 7)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("jpeg-quality 85, asked for is 90");
   }
@@ -215,7 +215,7 @@ final class ShardFormatTest {
   @Test
   void masksShrinkByTheNearestPixel() {
     Sharding.Options options =
-        new Sharding.Options("test", "", dir.resolve("out").toString(), 4, 1, 0, 10, 90, 0, 7);
+        new Sharding.Options("test", "", "", dir.resolve("out").toString(), 4, 1, 0, 10, 90, 0, 7);
     Shards.run(new MadeSource(Task.SEGMENTATION, 3, false), options);
     Sample sample = samples(ShardSet.open(Shards.HADOOP, options.output())).get(0);
     assertThat(List.of(sample.width(), sample.height())).containsExactly(10, 15);
@@ -230,7 +230,8 @@ final class ShardFormatTest {
   void boxesAndVolumesAreNotResized() {
     for (Task task : List.of(Task.DETECTION, Task.VOLUME_SEGMENTATION)) {
       Sharding.Options options =
-          new Sharding.Options("test", "", dir.resolve("out").toString(), 4, 1, 0, 10, 90, 0, 7);
+          new Sharding.Options(
+              "test", "", "", dir.resolve("out").toString(), 4, 1, 0, 10, 90, 0, 7);
       assertThatThrownBy(() -> Shards.run(new MadeSource(task, 3, false), options))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageStartingWith("Invalid resize: 10 (must be 0 for " + task);
@@ -287,7 +288,7 @@ final class ShardFormatTest {
   void anEstimateIsCloseAndWritesNothing() {
     Sharding.Options options =
         new Sharding.Options(
-            "test", "", dir.resolve("out").toString(), 4, 50_000, 0, 0, 90, 0.5, 7);
+            "test", "", "", dir.resolve("out").toString(), 4, 50_000, 0, 0, 90, 0.5, 7);
     Source source = new MadeSource(Task.DETECTION, 100, false);
     Sharding.Estimate estimate = Sharding.estimate(Shards.spark(), source, options, Shards.SILENT);
     assertThat(dir.toFile().list()).isEmpty();

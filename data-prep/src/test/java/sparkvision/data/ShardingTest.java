@@ -171,7 +171,7 @@ final class ShardingTest {
     Pictures.write(input.resolve("bee/empty.png"), new byte[0]);
     Path output = dir.resolve("out");
     Sharding.Options strict =
-        new Sharding.Options("test", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.05, 7);
+        new Sharding.Options("test", "", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.05, 7);
     assertThatThrownBy(() -> Shards.run(input, strict))
         .isInstanceOf(DataException.class)
         .hasMessageEndingWith(
@@ -214,7 +214,7 @@ final class ShardingTest {
     Shards.of(input, output);
     assertRefused(
         input,
-        new Sharding.Options("test", "", output.toString(), 5, 1 << 20, 2, 0, 90, 0.5, 7),
+        new Sharding.Options("test", "", "", output.toString(), 5, 1 << 20, 2, 0, 90, 0.5, 7),
         "samples-per-block 4, asked for is 5");
 
     // A pixel changed, the length of the file did not.
@@ -347,7 +347,7 @@ final class ShardingTest {
     assertThatThrownBy(() -> Shards.of(input, output))
         .isInstanceOf(DataException.class)
         .hasMessageContaining("no sample of class dog can be read");
-    assertThatThrownBy(() -> new Sharding.Options("x", "", "out", 0, 1, 0, 0, 90, 0.5, 7))
+    assertThatThrownBy(() -> new Sharding.Options("x", "", "", "out", 0, 1, 0, 0, 90, 0.5, 7))
         .hasMessage("Invalid samples-per-block: 0 (must be at least 1)");
     assertThat(output).doesNotExist();
   }

@@ -27,7 +27,7 @@ final class Shards {
 
   /** Blocks of four samples, in two files. */
   static Sharding.Options options(Object output) {
-    return new Sharding.Options("test", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.5, 7);
+    return new Sharding.Options("test", "", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.5, 7);
   }
 
   static Sharding.Outcome run(Object input, Sharding.Options options) {

@@ -26,6 +26,7 @@ import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.Task;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 import sparkvision.report.ReportPage;
@@ -102,6 +103,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     Configuration hadoop = context.hadoopConfiguration();
     String input = HadoopPaths.absolute(settings.input(), hadoop);
     ShardManifest shards = ShardSet.open(hadoop, input).manifest();
+    shards.require(Task.CLASSIFICATION, "evaluate on", input);
     Weights weights = find(HadoopPaths.absolute(settings.checkpoint(), hadoop), hadoop);
     Evaluator.Task task = task(settings, input, weights, shards);
     checkClasses(settings, weights, shards);

@@ -29,6 +29,7 @@ import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.Task;
 import sparkvision.data.TaskBytes;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
@@ -98,6 +99,7 @@ public final class Trainer {
               + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
     }
     this.shards = ShardSet.open(hadoop, input);
+    shards.manifest().require(Task.CLASSIFICATION, "train on", input);
     this.model = Network.withClasses(config.model(), shards.manifest().classes().size());
     Network network = new Network(model, config.batchSize(), config.images().size());
     this.parameters = network.parameters();
@@ -420,7 +422,9 @@ public final class Trainer {
   }
 
   private void checkValidation(String directory) {
-    List<String> classes = ShardSet.open(hadoop, directory).manifest().classes();
+    ShardManifest manifest = ShardSet.open(hadoop, directory).manifest();
+    manifest.require(Task.CLASSIFICATION, "validate on", directory);
+    List<String> classes = manifest.classes();
     if (!classes.equals(shards.manifest().classes())) {
       throw new IllegalArgumentException(
           String.format(

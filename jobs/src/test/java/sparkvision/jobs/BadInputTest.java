@@ -29,7 +29,7 @@ class BadInputTest {
   private record Ended(int code, String error) {}
 
   @BeforeAll
-  static void shardTheImages() {
+  static void shardTheImages() throws Exception {
     ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings("train"));
   }
 

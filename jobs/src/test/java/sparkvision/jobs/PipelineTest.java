@@ -50,7 +50,7 @@ class PipelineTest {
           "timeout-seconds=60");
 
   @BeforeAll
-  static void shardTheImages() {
+  static void shardTheImages() throws Exception {
     for (String split : List.of("train", "val")) {
       ShardDataset.run(CLUSTER.spark(), shardSettings(split));
     }
@@ -335,7 +335,7 @@ class PipelineTest {
             "input=" + CLUSTER.images(split),
             "output=" + CLUSTER.hdfs("/shards/" + split),
             "samples-per-block=32",
-            "blocks-per-file=2"));
+            "files=4"));
   }
 
   private static void train(String run, String... settings) throws Exception {
