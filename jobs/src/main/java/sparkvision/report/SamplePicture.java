@@ -9,6 +9,8 @@ import java.awt.RenderingHints;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
 import java.util.List;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import sparkvision.data.DataException;
 import sparkvision.data.DetectedObject;
 import sparkvision.data.Images;
@@ -26,7 +28,7 @@ final class SamplePicture {
 
   private static final int LONGER_SIDE = 320;
   private static final int JPEG_QUALITY = 85;
-  private static final int IGNORE = 255;
+  static final int IGNORE = 255;
   private static final float OPACITY = 0.45f;
   private static final double GOLDEN_RATIO = 0.618_033_988_75;
 
@@ -34,6 +36,7 @@ final class SamplePicture {
   private final List<String> classes;
   private final double scale;
   private final BufferedImage drawing;
+  private final SortedSet<Integer> values = new TreeSet<>();
 
   private SamplePicture(Sample sample, List<String> classes, Images.Picture picture) {
     this.sample = sample;
@@ -53,11 +56,20 @@ final class SamplePicture {
   }
 
   /**
-   * Draws a sample and encodes it as JPEG.
+   * What was drawn.
+   *
+   * @param image encoded: JPEG, or PNG if it is small
+   * @param values classes of objects and masks that are to be seen
+   */
+  @SuppressWarnings("ArrayRecordComponent") // carried along, never compared
+  record Drawn(byte[] image, SortedSet<Integer> values) {}
+
+  /**
+   * Draws a sample.
    *
    * @throws DataException if its picture, mask or volume cannot be read
    */
-  static byte[] draw(Sample sample, Task task, List<String> classes) {
+  static Drawn draw(Sample sample, Task task, List<String> classes) {
     Images.Picture picture = task.isVolume() ? slice(sample) : Images.decode(sample.image(), 3);
     SamplePicture drawn = new SamplePicture(sample, classes, picture);
     if (task.hasMask()) {
@@ -69,7 +81,7 @@ final class SamplePicture {
     }
     sample.objects().forEach(drawn::paintMask);
     sample.objects().forEach(drawn::paintBox);
-    return drawn.encode();
+    return new Drawn(drawn.encode(), drawn.values);
   }
 
   // Volumes
@@ -113,6 +125,11 @@ final class SamplePicture {
         : Color.getHSBColor((float) (value * GOLDEN_RATIO % 1), 0.85f, 1f);
   }
 
+  /** The colour of a class as a style sheet has it. */
+  static String css(int value) {
+    return String.format("#%06x", colour(value).getRGB() & 0xFFFFFF);
+  }
+
   /** Lays a mask over the picture; {@code clear} leaves class 0, the background, as it is. */
   private void paint(byte[] mask, boolean clear) {
     for (int y = 0; y < drawing.getHeight(); y++) {
@@ -120,6 +137,7 @@ final class SamplePicture {
         int value = mask[at(x, y)] & 0xFF;
         if (value != 0 || !clear) {
           tint(x, y, colour(value));
+          values.add(value);
         }
       }
     }
@@ -159,6 +177,7 @@ final class SamplePicture {
   }
 
   private void paintBox(DetectedObject object) {
+    values.add(object.category());
     Graphics2D graphics = drawing.createGraphics();
     graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
     graphics.setColor(colour(object.category()));

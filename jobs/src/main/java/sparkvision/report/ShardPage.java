@@ -3,11 +3,9 @@ package sparkvision.report;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import sparkvision.data.DataException;
-import sparkvision.data.DetectedObject;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.Task;
@@ -92,49 +90,49 @@ public final class ShardPage {
         "The first of the set, which were laid down in a random order.",
         samples.stream()
             .map(sample -> card(manifest, sample))
-            .collect(Collectors.joining("", "<div class=\"gallery\">\n", "</div>")));
+            .collect(Collectors.joining("", "<div class=\"gallery sheet\">\n", "</div>")));
   }
 
   private static String card(ShardManifest manifest, Sample sample) {
-    byte[] drawn = SamplePicture.draw(sample, manifest.task(), manifest.classes());
-    String label = label(manifest, sample);
+    SamplePicture.Drawn drawn = SamplePicture.draw(sample, manifest.task(), manifest.classes());
+    String label = sample.label() < 0 ? "" : manifest.classes().get(sample.label());
     String size =
         sample.width()
             + " x "
             + sample.height()
-            + (manifest.task().isVolume() ? " x " + sample.depth() : "");
+            + (manifest.task().isVolume() ? " x " + sample.depth() : "")
+            + (manifest.task() == Task.DETECTION
+                ? ", " + Figures.count(sample.objects().size()) + " objects"
+                : "");
     return """
         <figure class="card">
         %s
         <figcaption>
-        <span title="%s">%s</span>
+        %s<div class="legend">%s</div>
         <span class="id">%s</span>
         <span class="id" title="%s">%s</span>
         </figcaption>
         </figure>
         """
         .formatted(
-            Picture.of(drawn).markup(label),
-            Markup.escape(label),
-            Markup.escape(label),
+            Picture.of(drawn.image()).markup(label.isEmpty() ? sample.id() : label),
+            label.isEmpty()
+                ? ""
+                : "<span title=\"%s\">%s</span>\n"
+                    .formatted(Markup.escape(label), Markup.escape(label)),
+            drawn.values().stream()
+                .map(value -> key(manifest.classes(), value))
+                .collect(Collectors.joining()),
             size,
             Markup.escape(sample.id()),
             Markup.escape(sample.id()));
   }
 
-  private static String label(ShardManifest manifest, Sample sample) {
-    if (manifest.task() == Task.DETECTION) {
-      TreeSet<String> names = new TreeSet<>();
-      for (DetectedObject object : sample.objects()) {
-        names.add(manifest.classes().get(object.category()));
-      }
-      return sample.objects().size() + " objects" + (names.isEmpty() ? "" : ": " + join(names));
-    }
-    return sample.label() < 0 ? "" : manifest.classes().get(sample.label());
-  }
-
-  private static String join(Iterable<String> names) {
-    return String.join(", ", names);
+  private static String key(List<String> classes, int value) {
+    return "<span class=\"key\"><i style=\"background:%s\"></i>%s</span>"
+        .formatted(
+            SamplePicture.css(value),
+            value == SamplePicture.IGNORE ? "ignored" : Markup.escape(classes.get(value)));
   }
 
   // Histograms

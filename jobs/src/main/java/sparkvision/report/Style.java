@@ -97,6 +97,7 @@ final class Style {
       .bar i { display: block; height: 10px; }
 
       .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: 22px 18px; }
+      .sheet { grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); }
       .card { break-inside: avoid; min-width: 0; }
       .picture { aspect-ratio: 1; background: var(--panel); border-radius: 6px; overflow: hidden; display: flex; align-items: center; justify-content: center; }
       .picture img { width: 100%; height: 100%; object-fit: contain; }

@@ -97,6 +97,15 @@ class ShardPageTest {
     assertThat(saturation(drawn.getRGB(2, 3))).isGreaterThan(0.2f);
   }
 
+  @Test
+  void classesThatAreToBeSeenAreNamed() throws Exception {
+    DetectedObject tree = new DetectedObject(2, 5, 5, 20, 20, 400, false, "");
+    Sample sample = new Sample("a", -1, 1, 50, 60, grey(60, 50, 100), NONE, List.of(tree, tree));
+    String page = ShardPage.render(manifest(Task.DETECTION), "here", List.of(sample));
+    String card = page.substring(page.indexOf("<figcaption>"), page.indexOf("</figcaption>"));
+    assertThat(card).contains("</i>tree</span>", "60 x 50, 2 objects").doesNotContain("road");
+  }
+
   private static int at(BufferedImage drawn, double scale, int x, int y) {
     return drawn.getRGB((int) (scale * x), (int) (scale * y));
   }
