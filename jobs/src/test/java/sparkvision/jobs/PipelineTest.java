@@ -133,6 +133,29 @@ class PipelineTest {
   }
 
   @Test
+  void aShardRunThatWasKilledEndsWithTheSameBytes() throws Exception {
+    List<String> arguments = shardArguments("train", "/shards/killed");
+    Path mark = new Path(CLUSTER.hdfs("/shards/killed/_temporary/sparkvision-sharding"));
+    Process driver = startDriver("shard", arguments);
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+    while (!CLUSTER.files().exists(mark)) {
+      assertThat(System.nanoTime()).as("writing begins in time").isLessThan(deadline);
+      assertThat(driver.isAlive()).as("the driver shards").isTrue();
+      TimeUnit.MILLISECONDS.sleep(5);
+    }
+    driver.destroyForcibly().waitFor();
+    Path manifest = new Path(CLUSTER.hdfs("/shards/killed/_manifest.json"));
+    assertThat(CLUSTER.files().exists(manifest)).as("killed half-way").isFalse();
+
+    ShardDataset.run(CLUSTER.spark(), shardSettings(arguments));
+    for (String file : List.of("_manifest.json", "part-00000.parquet", "part-00003.parquet")) {
+      assertThat(read(new Path(CLUSTER.hdfs("/shards/killed"), file)))
+          .isEqualTo(read(new Path(CLUSTER.hdfs("/shards/train"), file)));
+    }
+    assertThat(CLUSTER.files().listStatus(new Path("/shards/killed"))).hasSize(5);
+  }
+
+  @Test
   void aKilledDriverResumesToTheSameBits() throws Exception {
     List<String> settings =
         List.of(
@@ -148,7 +171,8 @@ class PipelineTest {
     train(undisturbed, settings.toArray(String[]::new));
 
     String disturbed = CLUSTER.hdfs("/runs/disturbed");
-    Process driver = startDriver(disturbed, settings);
+    Process driver =
+        startDriver("train", trainSettings(disturbed, settings.toArray(String[]::new)));
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
     CheckpointStore store = new CheckpointStore(CLUSTER.files(), new Path(disturbed));
     while (store.committed().size() < 2) {
@@ -297,14 +321,14 @@ class PipelineTest {
         .toList();
   }
 
-  private static Process startDriver(String run, List<String> settings) throws Exception {
+  private static Process startDriver(String job, List<String> settings) throws Exception {
     List<String> command = new ArrayList<>();
     command.add(ProcessHandle.current().info().command().orElseThrow());
     command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split(" ")));
     command.add("-Dspark.master=local-cluster[2,1,1024]");
     TestCluster.sparkSettings().forEach(s -> command.add("-D" + s[0] + "=" + s[1]));
-    command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), "train"));
-    command.addAll(trainSettings(run, settings.toArray(String[]::new)));
+    command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), job));
+    command.addAll(settings);
     return new ProcessBuilder(command).inheritIO().start();
   }
 
@@ -327,15 +351,19 @@ class PipelineTest {
   }
 
   static ShardDataset.Settings shardSettings(String split) {
-    return ConfigReader.read(
-        ShardDataset.Settings.class,
-        "shard",
-        null,
-        List.of(
-            "input=" + CLUSTER.images(split),
-            "output=" + CLUSTER.hdfs("/shards/" + split),
-            "samples-per-block=32",
-            "files=4"));
+    return shardSettings(shardArguments(split, "/shards/" + split));
+  }
+
+  private static ShardDataset.Settings shardSettings(List<String> arguments) {
+    return ConfigReader.read(ShardDataset.Settings.class, "shard", null, arguments);
+  }
+
+  private static List<String> shardArguments(String split, String output) {
+    return List.of(
+        "input=" + CLUSTER.images(split),
+        "output=" + CLUSTER.hdfs(output),
+        "samples-per-block=32",
+        "files=4");
   }
 
   private static void train(String run, String... settings) throws Exception {
