@@ -134,6 +134,9 @@ final class BenchStep extends ConfJob<BenchStep.Settings> {
       for (int i = 1; i < WARM_UP; i++) {
         step.run(engine);
       }
+      if (explain) {
+        engine.measure();
+      }
       if (onGo) {
         answer(settings, step, engine, compileSeconds);
       } else {

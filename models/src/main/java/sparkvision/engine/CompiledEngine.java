@@ -103,6 +103,11 @@ final class CompiledEngine extends GraphEngine {
   }
 
   @Override
+  public void measure() {
+    compiled.measure();
+  }
+
+  @Override
   public String explain() {
     return compiled.explain();
   }

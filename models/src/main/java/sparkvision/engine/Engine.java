@@ -106,6 +106,9 @@ public interface Engine extends AutoCloseable {
     return 0;
   }
 
+  /** From now on takes the time of what a step consists of, for {@link #explain}. */
+  default void measure() {}
+
   /**
    * What the runs so far cost, for people: steps by kind with count, work and time, and what holds
    * the memory; several lines, none if there is nothing to say.

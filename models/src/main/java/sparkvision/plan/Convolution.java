@@ -36,7 +36,8 @@ final class Convolution {
   private final long batch;
   private final long images; // at a time
   private final double flop;
-  private Primitive forward;
+  private final Winograd winograd; // null where oneDNN is faster
+  private Primitive forward; // oneDNN's; null as long as nobody asks for it
 
   Convolution(Node node, Lowering l) {
     this.node = node;
@@ -51,6 +52,7 @@ final class Convolution {
     this.batch = inputShape[0];
     this.images = norm == null ? batch : chunk();
     this.flop = 2.0 * node.output().elements() * weight.elements() / node.output().size(1);
+    this.winograd = Winograd.of(node, l);
   }
 
   /** The largest divisor of the batch whose images fit into the cache. */
@@ -68,30 +70,14 @@ final class Convolution {
     Value y = l.fresh(result, l.compute, Value.channelsLast(result.shape()));
     Value buffer = norm == null ? null : buffer("convolution input", inputShape, l.compute);
     Value source = norm == null ? x : buffer;
-    forward = describe(source.desc(l.dnnl), y);
-    if (norm == null && forward.implementation().startsWith("ref")) {
-      // oneDNN has no fast kernel for this layout, say of a single channel: it may choose.
-      forward = describe(l.dnnl.any(l.compute, inputShape), y);
-      source = l.opaque("convolution input", x, forward.query(dnnl_query_src_md));
-      l.copy(x, source);
-    }
-    Value laid = l.weight(weight, l.compute, forward.query(dnnl_query_weights_md));
     MomentsOfChunks moments = momentsWanted(result) ? new MomentsOfChunks((int) y.size(1)) : null;
+    ChunkFilter filter = winograd == null ? direct(source, y) : fast(source, y);
     for (long first = 0; first < batch; first += images) {
       if (norm != null) {
         norm.emit(l, buffer, first);
       }
       Value to = part(y, first);
-      Program.Call call =
-          l.program
-              .call("convolution", first == 0 ? forward : forward.again())
-              .in(DNNL_ARG_SRC, source)
-              .in(DNNL_ARG_WEIGHTS, laid)
-              .in(DNNL_ARG_BIAS, bias)
-              .out(DNNL_ARG_DST, to)
-              .flop(flop * images / batch);
-      epilogue.arguments(call);
-      call.add();
+      filter.emit(to, first);
       if (moments != null) {
         moments.add(to, first);
       }
@@ -105,13 +91,48 @@ final class Convolution {
     }
   }
 
+  /** Convolves a chunk. */
+  private interface ChunkFilter {
+    void emit(Value to, long first);
+  }
+
+  private ChunkFilter fast(Value source, Value y) {
+    Winograd.Filter filter = winograd.forward(source, part(y, 0), bias, epilogue);
+    return (to, first) -> filter.emit(source, to, flop * images / batch);
+  }
+
+  private ChunkFilter direct(Value given, Value y) {
+    forward = describe(given.desc(l.dnnl), part(y, 0));
+    Value source = given;
+    if (norm == null && forward.implementation().startsWith("ref")) {
+      // oneDNN has no fast kernel for this layout, say of a single channel: it may choose.
+      forward = describe(l.dnnl.any(l.compute, inputShape), y); // no norm, so one chunk
+      source = l.opaque("convolution input", x, forward.query(dnnl_query_src_md));
+      l.copy(x, source);
+    }
+    Value from = source;
+    Value laid = l.weight(weight, l.compute, forward.query(dnnl_query_weights_md));
+    return (to, first) -> {
+      Program.Call call =
+          l.program
+              .call("convolution", first == 0 ? forward : forward.again())
+              .in(DNNL_ARG_SRC, from)
+              .in(DNNL_ARG_WEIGHTS, laid)
+              .in(DNNL_ARG_BIAS, bias)
+              .out(DNNL_ARG_DST, to)
+              .flop(flop * images / batch);
+      epilogue.arguments(call);
+      call.add();
+    };
+  }
+
   private Primitive describe(Desc source, Value y) {
     return l.dnnl.convolution(
         l.training,
         source,
         l.dnnl.any(l.compute, weight.dims()),
         bias == null ? null : bias.desc(l.dnnl),
-        part(y, 0).desc(l.dnnl),
+        y.desc(l.dnnl),
         window,
         epilogue.post(l, y.rank()));
   }
@@ -174,10 +195,18 @@ final class Convolution {
       Value dWeight = l.gradientHome(node.input(1));
       Patches.weightGradient(l, dy, seen, dWeight);
       l.contribute(node, 1, dWeight);
+    }
+    // Winograd's leaves the bias to others, who want to see the whole gradient.
+    boolean fast = winograd != null && l.wants(node, 1) && !(wantsBias() && later != null);
+    if (patches || fast) {
       Windows.biasGradient(node, l, dy);
     }
-    WeightGradient weightGradient =
-        !patches && (l.wants(node, 1) || wantsBias()) ? new WeightGradient() : null;
+    WeightGradient weightGradient = null;
+    if (fast) {
+      weightGradient = new FastWeightGradient();
+    } else if (!patches && (l.wants(node, 1) || wantsBias())) {
+      weightGradient = new DirectWeightGradient();
+    }
     InputGradient inputGradient =
         (norm == null ? l.wants(node, 0) : norm.wantsAny()) ? new InputGradient() : null;
     for (long first = 0; first < batch; first += images) {
@@ -203,19 +232,53 @@ final class Convolution {
     }
   }
 
+  /** The forward operation that oneDNN asks for when it describes a gradient. */
+  private Primitive hint(Value from, Value to) {
+    if (forward == null) {
+      forward = describe(from.desc(l.dnnl), to);
+    }
+    return forward;
+  }
+
   private boolean wantsBias() {
     return bias != null && l.wants(node, 2);
   }
 
   /** The sum over chunks of their weight gradients. */
-  private final class WeightGradient {
+  private interface WeightGradient {
+    void add(Value from, Value dy, long first);
+
+    void end();
+  }
+
+  private final class FastWeightGradient implements WeightGradient {
+    private Winograd.WindowGradient sum;
+
+    @Override
+    public void add(Value from, Value dy, long first) {
+      if (sum == null) {
+        sum = winograd.new WindowGradient(from, dy);
+      }
+      sum.add(from, dy, first == 0, flop * images / batch);
+    }
+
+    @Override
+    public void end() {
+      Value gradient = l.gradientHome(node.input(1));
+      sum.end(gradient);
+      l.contribute(node, 1, gradient);
+    }
+  }
+
+  private final class DirectWeightGradient implements WeightGradient {
     private Primitive primitive;
     private Value sum;
     private Value more;
     private Value biasSum;
     private Value biasMore;
 
-    void add(Value from, Value dy, long first) {
+    @Override
+    public void add(Value from, Value dy, long first) {
       if (primitive == null) {
         Value biases = bias == null ? null : l.gradientHome(node.input(2));
         primitive =
@@ -225,7 +288,7 @@ final class Convolution {
                 biases == null ? null : biases.desc(l.dnnl),
                 dy.desc(l.dnnl),
                 window,
-                forward);
+                hint(from, dy));
         Desc layout = primitive.query(dnnl_query_diff_weights_md);
         sum = l.opaque("weight gradient", weight, layout);
         biasSum = biases;
@@ -250,7 +313,8 @@ final class Convolution {
       }
     }
 
-    void end() {
+    @Override
+    public void end() {
       Value plain = l.gradientHome(node.input(1));
       l.copy(sum, grouped(plain, node.integer("groups")));
       l.contribute(node, 1, plain);
@@ -265,6 +329,7 @@ final class Convolution {
     private final Value dx; // all of it, or room for a chunk
     private final boolean whole;
     private final BatchNorm.GradientPass pass; // null without a norm
+    private Winograd.Filter filter;
     private Primitive primitive;
     private Value laid;
 
@@ -279,6 +344,20 @@ final class Convolution {
 
     void add(Value dy, long first) {
       Value to = whole ? part(dx, first) : dx;
+      if (winograd == null) {
+        direct(dy, to, first);
+      } else {
+        if (filter == null) {
+          filter = winograd.dataGradient(dy, to);
+        }
+        filter.emit(dy, to, flop * images / batch);
+      }
+      if (pass != null) {
+        pass.add(to, first);
+      }
+    }
+
+    private void direct(Value dy, Value to, long first) {
       if (primitive == null) {
         primitive =
             l.dnnl.convolutionBackwardData(
@@ -286,7 +365,7 @@ final class Convolution {
                 l.dnnl.any(l.compute, weight.dims()),
                 dy.desc(l.dnnl),
                 window,
-                forward);
+                hint(to, dy));
         laid = l.weight(weight, l.compute, primitive.query(dnnl_query_weights_md));
       }
       l.program
@@ -296,9 +375,6 @@ final class Convolution {
           .out(DNNL_ARG_DIFF_SRC, to)
           .flop(flop * images / batch)
           .add();
-      if (pass != null) {
-        pass.add(to, first);
-      }
     }
 
     void end() {

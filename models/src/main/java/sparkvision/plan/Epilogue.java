@@ -16,7 +16,8 @@ final class Epilogue {
   private final Node norm; // null without
   private final Node relu; // null without
   private final Tensor result;
-  private Value scale; // (1, C, 1, ...), of the norm
+  private Value[] coefficients; // scale and shift of the norm, (C) each
+  private Value scale; // (1, C, 1, ...)
   private Value shift;
 
   private Epilogue(Node norm, Node relu, Tensor result) {
@@ -50,10 +51,22 @@ final class Epilogue {
     return result;
   }
 
+  boolean hasRelu() {
+    return relu != null;
+  }
+
+  /** Scale and shift of the norm, (C) each; null without one. */
+  Value[] coefficients(Lowering l) {
+    if (norm != null && coefficients == null) {
+      coefficients = Norms.runningCoefficients(norm, l);
+    }
+    return coefficients;
+  }
+
   Dnnl.PostOps post(Lowering l, int rank) {
     Dnnl.PostOps post = Dnnl.PostOps.none();
     if (norm != null) {
-      Value[] coefficients = Norms.runningCoefficients(norm, l);
+      coefficients(l);
       long[] shape = new long[rank];
       Arrays.fill(shape, 1);
       shape[1] = coefficients[0].elements();

@@ -490,13 +490,20 @@ final class Lowering {
       return weight;
     }
     Value result = opaque("weight", weight, type, wanted);
-    if (training || !isVariable(weight)) {
-      copy(weight, result);
-    } else {
-      result.storage.keep();
-      program.once(() -> copy(weight, result));
-    }
+    once(isVariable(weight), () -> copy(weight, result));
     return result;
+  }
+
+  /**
+   * Emits what depends on a weight alone; if it is a variable of the graph, in a graph for
+   * inference that runs only when the weights have changed.
+   */
+  void once(boolean variable, Runnable emission) {
+    if (training || !variable) {
+      emission.run();
+    } else {
+      program.once(emission);
+    }
   }
 
   /** Whether a value is a variable of the graph, and not computed or given anew in every run. */

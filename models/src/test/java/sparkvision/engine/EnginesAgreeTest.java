@@ -27,7 +27,7 @@ final class EnginesAgreeTest {
   private static final OptimizerConfig SGD = OptimizerConfig.plainSgd();
 
   static Stream<Words.Case> words() {
-    return Words.all().stream();
+    return Stream.concat(Words.all().stream(), Words.large().stream());
   }
 
   @Test

@@ -184,6 +184,11 @@ final class Words {
 
   // The list.
 
+  /** What only kernels for large maps see; too large for naive loops. */
+  static List<Case> large() {
+    return List.of(new Case("wide conv 2d", Words::wideConv));
+  }
+
   /** All words, and a few networks of many words. */
   static List<Case> all() {
     List<Case> all = new ArrayList<>();
@@ -311,6 +316,28 @@ final class Words {
         .stride(draw.number(1, 2))
         .padding(wide)
         .apply(x);
+  }
+
+  /** Windows of 3 x 3 over many channels and pixels, between norms or by themselves. */
+  private Tensor wideConv() {
+    long in = 16L * draw.number(1, 2);
+    long out = 16L * draw.number(1, 2);
+    int batch = draw.number(2, 4);
+    long height = draw.number(15, 20);
+    // 1,024 pixels of the result at least, or an image that is narrower than the windows ask for.
+    long width = draw.number(0, 3) == 0 ? draw.number(1, 4) : 1100 / (batch * (height - 2)) + 5;
+    long[] padding = width < 3 ? new long[] {1, 1} : draw.numbers(2, 0, 3);
+    Tensor x = normal(batch, in, height, width);
+    if (draw.coin()) {
+      x = g.relu(g.batchNorm("norm", in).apply(x));
+    }
+    Conv conv = g.conv("conv", in, out, 3, 3).padding(padding);
+    Tensor y = (draw.coin() ? conv.withBias() : conv).apply(x);
+    return switch (draw.number(0, 2)) {
+      case 0 -> y;
+      case 1 -> g.relu(y);
+      default -> g.relu(g.batchNorm("after", out).apply(y));
+    };
   }
 
   private Tensor causalConv() {
