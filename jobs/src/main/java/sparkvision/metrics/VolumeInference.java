@@ -1,5 +1,6 @@
 package sparkvision.metrics;
 
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -18,7 +19,8 @@ import sparkvision.data.volume.Volume;
  *     nnU-Net 0.5
  * @param weighting of the voxels of a window
  */
-public record VolumeInference(List<Integer> window, double overlap, Weighting weighting) {
+public record VolumeInference(List<Integer> window, double overlap, Weighting weighting)
+    implements Serializable {
 
   /** How much the voxels of a window count where windows overlap. */
   public enum Weighting {

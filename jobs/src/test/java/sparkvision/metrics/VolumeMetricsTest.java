@@ -111,7 +111,8 @@ class VolumeMetricsTest {
           both += predicted[i] == c && truth[i] == c ? 2 : 0;
           either += (predicted[i] == c ? 1 : 0) + (truth[i] == c ? 1 : 0);
         }
-        assertThat(metrics.cases().get(0).dice()[c]).isEqualTo((double) both / either);
+        assertThat(metrics.cases().get(0).dice()[c])
+            .isEqualTo(Double.valueOf((double) both / either));
       }
       for (int c = 1; c < 3; c++) {
         double expected =
@@ -122,7 +123,7 @@ class VolumeMetricsTest {
         if (Double.isFinite(expected)) {
           assertThat(found).isCloseTo(expected, within(1e-9));
         } else {
-          assertThat(found).isEqualTo(expected);
+          assertThat(found).isEqualTo(Double.valueOf(expected));
         }
       }
     }
@@ -193,7 +194,7 @@ class VolumeMetricsTest {
     metrics.add("a", new int[] {1, 2, 0, 0}, new int[] {1, 0, 0, 0}, sizes, unit);
     // Class 1 in neither, 2 in both but apart, 3 in the truth only.
     metrics.add("b", new int[] {2, 0, 0, 0}, new int[] {0, 0, 2, 3}, sizes, unit);
-    assertThat(metrics.dice()).containsExactly(0.8, 1, 0, 0);
+    assertThat(metrics.dice()).containsExactly((0.8 + 0.4) / 2, 1, 0, 0);
     assertThat(metrics.hausdorff95()).containsExactly(Double.NaN, 0, 2, Double.NaN);
     assertThat(metrics.missed()).containsExactly(0, 0, 1, 1);
     assertThat(metrics.meanDice()).isEqualTo(1.0 / 3);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.tuple;
 import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -20,6 +21,7 @@ import sparkvision.data.Item;
 import sparkvision.data.Listing;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardManifest.Quarantined;
+import sparkvision.data.SplitMix;
 import sparkvision.data.Task;
 
 final class VolumeSourceTest {
@@ -205,6 +207,39 @@ final class VolumeSourceTest {
     refusesRoot(DataException.class, dir, "it has no training list");
   }
 
+  @Test
+  void mutatedListsAreReadOrRefused() throws IOException {
+    write("imagesTr/a.nii.gz", volume(2, 3, 4));
+    write("labelsTr/a.nii.gz", filled(2, 3, 4, 1));
+    byte[] json =
+        """
+        {"labels": {"0": "background", "1": "liver"}, "training": [
+         {"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]}
+        """
+            .getBytes(StandardCharsets.UTF_8);
+    byte[] csv = "path,label\n\"imagesTr/a.nii.gz\",x\n".getBytes(StandardCharsets.UTF_8);
+    SplitMix random = new SplitMix(6);
+    int refused = 0;
+    for (int i = 0; i < 1000; i++) {
+      byte[] mutated = (i % 2 == 0 ? json : csv).clone();
+      for (int flips = 1 + random.below(4); flips > 0; flips--) {
+        mutated[random.below(mutated.length)] = (byte) random.next();
+      }
+      if (i % 5 == 0) {
+        mutated = Arrays.copyOf(mutated, random.below(mutated.length));
+      }
+      Path input = i % 2 == 0 ? dir : dir.resolve("list.csv");
+      write(i % 2 == 0 ? "dataset.json" : "list.csv", mutated);
+      try {
+        Listing listing = new VolumeSource(input.toString(), List.of(), false, -1).list(HADOOP);
+        assertThat(listing.items().size() + listing.quarantined().size()).isLessThan(5);
+      } catch (DataException e) {
+        refused++;
+      }
+    }
+    assertThat(refused).isBetween(200, 900);
+  }
+
   private static void refusesRoot(Class<? extends Exception> type, Path root, String messagePart) {
     assertThatThrownBy(() -> new VolumeSource(root.toString(), List.of(), false, -1).list(HADOOP))
         .isInstanceOf(type)
@@ -383,7 +418,7 @@ final class VolumeSourceTest {
   }
 
   private Path write(String path, String text) throws IOException {
-    return write(path, text.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    return write(path, text.getBytes(StandardCharsets.UTF_8));
   }
 
   private Path write(String path, byte[] bytes) throws IOException {
