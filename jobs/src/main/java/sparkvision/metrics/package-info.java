@@ -7,6 +7,9 @@
  *   executor 2:  add add add ...  --+
  * </pre>
  *
+ * <p>Volumes are predicted whole by {@link sparkvision.metrics.VolumeInference} and measured by
+ * {@link sparkvision.metrics.VolumeMetrics}, case by case.
+ *
  * <p>Counts do not depend on how samples were spread; sums of losses are exact to the bit for one
  * split and one merging order, and equal within float64 rounding otherwise.
  */

@@ -5,11 +5,13 @@ import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.zip.Deflater;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 import java.util.zip.ZipException;
@@ -469,7 +471,7 @@ public final class Nifti {
     header.put(344, MAGIC_1);
 
     ByteArrayOutputStream file = new ByteArrayOutputStream();
-    try (GZIPOutputStream out = new GZIPOutputStream(file, BUFFER_BYTES)) {
+    try (GZIPOutputStream out = new FastGzip(file)) {
       out.write(header.array());
       ByteBuffer values = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
       for (float voxel : volume.voxels()) {
@@ -488,6 +490,14 @@ public final class Nifti {
       throw new UncheckedIOException("Cannot write to memory: " + e.getMessage(), e);
     }
     return file.toByteArray();
+  }
+
+  /** At zlib's level 1, as nibabel packs: noise does not get much smaller with more effort. */
+  private static final class FastGzip extends GZIPOutputStream {
+    FastGzip(OutputStream out) throws IOException {
+      super(out, BUFFER_BYTES);
+      def.setLevel(Deflater.BEST_SPEED);
+    }
   }
 
   private static Datatype smallest(float[] voxels) {

@@ -1,5 +1,7 @@
 package sparkvision.data.volume;
 
+import java.util.Arrays;
+
 /**
  * Voxels of one channel in space.
  *
@@ -14,6 +16,8 @@ package sparkvision.data.volume;
  */
 @SuppressWarnings("ArrayRecordComponent") // carried along, never compared
 public record Volume(int depth, int height, int width, float[] voxels, Affine affine) {
+
+  private static final int[] RAS = {1, 2, 3};
 
   public Volume {
     if (depth < 1 || height < 1 || width < 1) {
@@ -39,6 +43,9 @@ public record Volume(int depth, int height, int width, float[] voxels, Affine af
    */
   public Volume toRas() {
     int[] orientation = affine.orientation();
+    if (Arrays.equals(orientation, RAS)) {
+      return this;
+    }
     int[] sizes = {width, height, depth};
     int[] strides = {1, width, width * height};
     int[] newSizes = new int[3];

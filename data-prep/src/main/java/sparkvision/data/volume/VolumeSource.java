@@ -7,6 +7,7 @@ import com.univocity.parsers.common.TextParsingException;
 import com.univocity.parsers.csv.CsvParser;
 import com.univocity.parsers.csv.CsvParserSettings;
 import java.io.ByteArrayInputStream;
+import java.io.CharConversionException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -291,6 +292,8 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       json = new ObjectMapper().readTree(folder.read(DECATHLON));
     } catch (JsonProcessingException e) {
       throw new DataException("Cannot read " + file + ": " + e.getOriginalMessage(), e);
+    } catch (CharConversionException e) {
+      throw new DataException("Cannot read " + file + ": " + e.getMessage(), e);
     }
     List<String> classes = new ArrayList<>();
     while (json.path("labels").path("" + classes.size()).isTextual()) {

@@ -440,39 +440,48 @@ public final class VolumeTransform implements Serializable {
     int lowZ = (int) Math.floor(z);
     int lowY = (int) Math.floor(y);
     int lowX = (int) Math.floor(x);
-    double value = 0;
-    for (int corner = 0; corner < 8; corner++) {
-      int cornerZ = lowZ + (corner >> 2);
-      int cornerY = lowY + (corner >> 1 & 1);
-      int cornerX = lowX + (corner & 1);
-      double weight =
-          (1 - Math.abs(z - cornerZ)) * (1 - Math.abs(y - cornerY)) * (1 - Math.abs(x - cornerX));
-      if (weight != 0 && isInside(volume, cornerZ, cornerY, cornerX)) {
-        value += weight * volume.voxels()[index(volume, cornerZ, cornerY, cornerX)];
-      }
+    double partZ = z - lowZ;
+    double partY = y - lowY;
+    double partX = x - lowX;
+    if (partZ == 0 && partY == 0 && partX == 0) {
+      return at(volume, lowZ, lowY, lowX);
     }
-    return (float) value;
+    return (float)
+        between(
+            plane(volume, lowZ, lowY, lowX, partY, partX),
+            plane(volume, lowZ + 1, lowY, lowX, partY, partX),
+            partZ);
+  }
+
+  /** Between four voxels of a slice. */
+  private static double plane(
+      Volume volume, int z, int lowY, int lowX, double partY, double partX) {
+    return between(
+        between(at(volume, z, lowY, lowX), at(volume, z, lowY, lowX + 1), partX),
+        between(at(volume, z, lowY + 1, lowX), at(volume, z, lowY + 1, lowX + 1), partX),
+        partY);
+  }
+
+  private static double between(double near, double far, double part) {
+    return near + part * (far - near);
+  }
+
+  /** 0 outside, background of a mask. */
+  private static float at(Volume volume, int z, int y, int x) {
+    boolean inside =
+        z >= 0
+            && z < volume.depth()
+            && y >= 0
+            && y < volume.height()
+            && x >= 0
+            && x < volume.width();
+    return inside ? volume.voxels()[(z * volume.height() + y) * volume.width() + x] : 0;
   }
 
   private static int nearest(Volume mask, double z, double y, double x) {
     int nearZ = (int) Math.floor(z + 0.5);
     int nearY = (int) Math.floor(y + 0.5);
     int nearX = (int) Math.floor(x + 0.5);
-    return isInside(mask, nearZ, nearY, nearX)
-        ? (int) mask.voxels()[index(mask, nearZ, nearY, nearX)]
-        : BACKGROUND;
-  }
-
-  private static boolean isInside(Volume volume, int z, int y, int x) {
-    return z >= 0
-        && z < volume.depth()
-        && y >= 0
-        && y < volume.height()
-        && x >= 0
-        && x < volume.width();
-  }
-
-  private static int index(Volume volume, int z, int y, int x) {
-    return (z * volume.height() + y) * volume.width() + x;
+    return (int) at(mask, nearZ, nearY, nearX);
   }
 }
