@@ -19,6 +19,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.zip.GZIPOutputStream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -128,6 +130,26 @@ final class ImageNetTest {
           .containsExactly("ILSVRC2012_val_00000001.JPEG 3", "ILSVRC2012_val_00000002.JPEG 0");
       assertThat(source.read(Shards.HADOOP, listing.root(), listing.items().get(0)).image())
           .isEqualTo(picture(1));
+    }
+  }
+
+  @Test
+  void readsRangesOfAnArchiveOnHdfs() throws IOException {
+    trainArchive(dir.resolve("raw"));
+    Configuration hadoop = new Configuration();
+    hadoop.set(MiniDFSCluster.HDFS_MINIDFS_BASEDIR, dir.resolve("hdfs").toString());
+    try (MiniDFSCluster cluster = new MiniDFSCluster.Builder(hadoop).numDataNodes(1).build()) {
+      String root = cluster.getURI() + "/raw";
+      cluster
+          .getFileSystem()
+          .copyFromLocalFile(
+              new org.apache.hadoop.fs.Path(dir.resolve("raw").toUri()),
+              new org.apache.hadoop.fs.Path(root));
+      ImageNet source = new ImageNet(root, "train");
+      Listing listing = source.list(hadoop);
+      assertThat(listing.root()).isEqualTo(root);
+      assertThat(listing.items()).hasSize(3);
+      assertThat(source.read(hadoop, root, listing.items().get(2)).image()).isEqualTo(picture(1));
     }
   }
 
