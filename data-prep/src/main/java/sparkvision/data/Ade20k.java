@@ -101,7 +101,11 @@ public record Ade20k(String input, String split) implements Source {
 
   private static Images.Picture inspect(Item mask, byte[] bytes) {
     try {
-      return Images.inspect(bytes);
+      Images.Picture picture = Images.inspect(bytes);
+      if (!Images.isPng(bytes)) {
+        throw new DataException("not PNG, so its numbers are not exact");
+      }
+      return picture;
     } catch (DataException e) {
       throw new DataException(mask.path() + ": " + e.getMessage(), e);
     }

@@ -294,7 +294,8 @@ public final class Images {
 
   // PNG
 
-  private static boolean isPng(byte[] bytes) {
+  /** Whether the bytes begin as a PNG does. */
+  static boolean isPng(byte[] bytes) {
     return bytes.length >= 8 && Arrays.equals(bytes, 0, 8, PNG_SIGNATURE, 0, 8);
   }
 
