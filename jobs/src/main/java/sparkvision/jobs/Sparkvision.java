@@ -58,7 +58,8 @@ public final class Sparkvision {
         new ShardDataset(),
         new PrintSampleOrder(),
         new TrainModel(),
-        new EvaluateModel());
+        new EvaluateModel(),
+        new EvaluateCoco());
   }
 
   @Option(

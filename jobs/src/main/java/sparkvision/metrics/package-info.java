@@ -12,5 +12,8 @@
  *
  * <p>Counts do not depend on how samples were spread; sums of losses are exact to the bit for one
  * split and one merging order, and equal within float64 rounding otherwise.
+ *
+ * <p>{@link sparkvision.metrics.CocoEvaluation} keeps the matches of every image and orders them by
+ * image when it is asked, so its numbers are the same to the bit for any split.
  */
 package sparkvision.metrics;

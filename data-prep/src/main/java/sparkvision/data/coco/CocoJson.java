@@ -27,6 +27,9 @@ public final class CocoJson {
   private static final JsonMapper JSON = JsonMapper.builder().build();
   private static final int EXCERPT = 60;
 
+  /** Up to here a float64 holds every whole number. */
+  private static final double EXACT = 1L << 53;
+
   private CocoJson() {}
 
   /** Takes the elements of an array. */
@@ -147,8 +150,8 @@ public final class CocoJson {
     boolean whole =
         value.isIntegralNumber()
             ? value.canConvertToLong()
-            : value.isNumber() && number == Math.rint(number);
-    if (!whole) {
+            : number == Math.rint(number) && Math.abs(number) <= EXACT;
+    if (!value.isNumber() || !whole) {
       throw new DataException(
           value.isMissingNode()
               ? "it has no " + key

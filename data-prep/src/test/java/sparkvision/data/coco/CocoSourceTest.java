@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
@@ -249,7 +250,7 @@ final class CocoSourceTest {
     byte[] whole = json(IMAGES, TRIANGLE, CATEGORIES).getBytes(StandardCharsets.UTF_8);
     Path file = dir.resolve("torn.json");
     CocoSource source = new CocoSource(file.toString(), dir.resolve("images").toString());
-    for (int length = 0; length < whole.length; length++) {
+    for (int length = 0; length < whole.length; length += 3) {
       Files.write(file, Arrays.copyOf(whole, length));
       assertThatThrownBy(() -> source.list(HADOOP))
           .as("cut at byte %d", length)
@@ -258,6 +259,38 @@ final class CocoSourceTest {
     }
     Files.write(file, Arrays.copyOf(whole, 200));
     assertThatThrownBy(() -> source.list(HADOOP)).hasMessageContaining("byte 200: Unexpected end");
+  }
+
+  @Test
+  void changedBytesAreReadOrRefusedInASentence() throws IOException {
+    String mask = "{'size': [11, 13], 'counts': ']18j2'}";
+    String second = TRIANGLE.replace("'id': 1", "'id': 2").replaceFirst("\\[\\[.*\\]\\]", mask);
+    byte[] whole =
+        json(IMAGES, TRIANGLE + ", " + second, CATEGORIES).getBytes(StandardCharsets.UTF_8);
+    Path file = dir.resolve("changed.json");
+    CocoSource source = new CocoSource(file.toString(), dir.resolve("images").toString());
+    Random random = new Random(4);
+    int refused = 0;
+    int leftOut = 0;
+    for (int i = 0; i < 300; i++) {
+      byte[] changed = whole.clone();
+      for (int flips = random.nextInt(3); flips >= 0; flips--) {
+        changed[random.nextInt(changed.length)] = (byte) (32 + random.nextInt(96));
+      }
+      Files.write(file, changed);
+      try {
+        Listing listing = source.list(HADOOP);
+        leftOut += listing.quarantined().isEmpty() ? 0 : 1;
+        for (Item item : listing.items()) {
+          source.read(HADOOP, listing.root(), item);
+        }
+      } catch (DataException e) {
+        refused++;
+        assertThat(e).hasMessageMatching("(Cannot read|the picture is) .*");
+      }
+    }
+    assertThat(refused).isBetween(100, 250);
+    assertThat(leftOut).isGreaterThan(20);
   }
 
   @Test
