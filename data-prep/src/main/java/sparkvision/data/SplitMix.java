@@ -9,21 +9,21 @@ import java.nio.charset.StandardCharsets;
  * @see <a href="https://doi.org/10.1145/2660193.2660195">Steele, Lea, Flood, Fast Splittable
  *     Pseudorandom Number Generators, 2014, figure 16</a>
  */
-final class SplitMix {
+public final class SplitMix {
 
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   private long state;
 
   /** The stream of a key; its parts are mixed in one after the other, so their order matters. */
-  SplitMix(long... key) {
+  public SplitMix(long... key) {
     for (long part : key) {
       state = mix(state + GOLDEN + mix(part));
     }
   }
 
   /** 64-bit FNV-1a of the UTF-8 bytes, finished by the SplitMix64 mixer. */
-  static long hash(String text) {
+  public static long hash(String text) {
     long hash = 0xCBF29CE484222325L;
     for (byte b : text.getBytes(StandardCharsets.UTF_8)) {
       hash = (hash ^ (b & 0xFF)) * 0x100000001B3L;
@@ -31,13 +31,13 @@ final class SplitMix {
     return mix(hash);
   }
 
-  long next() {
+  public long next() {
     state += GOLDEN;
     return mix(state);
   }
 
   /** Uniform in 0..bound-1, without bias; {@code bound} >= 1. */
-  int below(int bound) {
+  public int below(int bound) {
     long bits = next() >>> 1;
     long value = bits % bound;
     while (bits - value + (bound - 1) < 0) { // the last, incomplete run of multiples: draw again
@@ -48,12 +48,12 @@ final class SplitMix {
   }
 
   /** Uniform in [0, 1), 53 bits. */
-  double unit() {
+  public double unit() {
     return (next() >>> 11) * 0x1p-53;
   }
 
   /** Fisher-Yates over {@code values[from..to)}. */
-  void shuffle(int[] values, int from, int to) {
+  public void shuffle(int[] values, int from, int to) {
     for (int i = to - 1; i > from; i--) {
       int j = from + below(i - from + 1);
       int swap = values[i];
