@@ -153,64 +153,23 @@ public final class Images {
     }
   }
 
-  /** How a pixel of a resized picture is made; OpenCV's ways, without antialiasing. */
-  public enum Interpolation {
-    /** Pixel ⌊i·n/s⌋. */
-    NEAREST(opencv_imgproc.INTER_NEAREST),
-    /** Between the nearest 2 x 2 pixels. */
-    BILINEAR(opencv_imgproc.INTER_LINEAR);
-
-    private final int code;
-
-    Interpolation(int code) {
-      this.code = code;
-    }
-  }
-
   /** Resizes: area averaging (antialiased) when shrinking, bilinear when growing. */
   public static Picture resize(Picture picture, int width, int height) {
-    boolean shrinking = width <= picture.width() && height <= picture.height();
-    return resize(
-        picture,
-        width,
-        height,
-        shrinking ? opencv_imgproc.INTER_AREA : opencv_imgproc.INTER_LINEAR);
-  }
-
-  /** Resizes as {@code interpolation} says, whether shrinking or growing. */
-  public static Picture resize(
-      Picture picture, int width, int height, Interpolation interpolation) {
-    return resize(picture, width, height, interpolation.code);
-  }
-
-  private static Picture resize(Picture picture, int width, int height, int interpolation) {
     if (picture.width() == width && picture.height() == height) {
       return picture;
     }
+    boolean shrinking = width <= picture.width() && height <= picture.height();
     try (BytePointer data = new BytePointer(picture.pixels());
         Mat source = view(picture, data);
         Mat target = new Mat();
         Size size = new Size(width, height)) {
-      opencv_imgproc.resize(source, target, size, 0, 0, interpolation);
-      return copy(target);
-    }
-  }
-
-  /** Red, green, blue to hue (0..179, two degrees each), saturation and value (0..255). */
-  public static Picture toHsv(Picture picture) {
-    return convert(picture, opencv_imgproc.COLOR_RGB2HSV);
-  }
-
-  /** What {@link #toHsv} made, back to red, green, blue. */
-  public static Picture fromHsv(Picture picture) {
-    return convert(picture, opencv_imgproc.COLOR_HSV2RGB);
-  }
-
-  private static Picture convert(Picture picture, int code) {
-    try (BytePointer data = new BytePointer(picture.pixels());
-        Mat source = view(picture, data);
-        Mat target = new Mat()) {
-      opencv_imgproc.cvtColor(source, target, code);
+      opencv_imgproc.resize(
+          source,
+          target,
+          size,
+          0,
+          0,
+          shrinking ? opencv_imgproc.INTER_AREA : opencv_imgproc.INTER_LINEAR);
       return copy(target);
     }
   }

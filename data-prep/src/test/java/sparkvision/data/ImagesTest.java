@@ -165,37 +165,6 @@ final class ImagesTest {
   }
 
   @Test
-  void nearestTakesThePixelThatIsThere() {
-    Images.Picture picture = new Images.Picture(3, 1, 1, new byte[] {10, 20, 30});
-    assertThat(Images.resize(picture, 6, 1, Images.Interpolation.NEAREST).pixels())
-        .containsExactly(10, 10, 20, 20, 30, 30);
-    assertThat(Images.resize(picture, 2, 1, Images.Interpolation.NEAREST).pixels())
-        .containsExactly(10, 20);
-  }
-
-  @Test
-  void bilinearLooksAtNoMoreThanTwoPixelsEachWay() {
-    byte[] pixels = new byte[8];
-    pixels[0] = 80;
-    Images.Picture picture = new Images.Picture(8, 1, 1, pixels);
-    // Halfway between pixels 1 and 2, and between 5 and 6: the bright one is not seen.
-    assertThat(Images.resize(picture, 2, 1, Images.Interpolation.BILINEAR).pixels())
-        .containsExactly(0, 0);
-    assertThat(Images.resize(picture, 4, 1, Images.Interpolation.BILINEAR).pixels())
-        .containsExactly(40, 0, 0, 0);
-  }
-
-  @Test
-  void hueSaturationAndValueAreOpenCvs() {
-    byte[] colours = {-1, 0, 0, 0, 100, 0, 0, 0, 60, 77, 77, 77, -56, 50, 125};
-    Images.Picture picture = new Images.Picture(5, 1, 3, colours);
-    Images.Picture hsv = Images.toHsv(picture);
-    assertThat(hsv.pixels())
-        .containsExactly(0, -1, -1, 60, -1, 100, 120, -1, 60, 0, 0, 77, -91, -65, -56);
-    assertThat(Images.fromHsv(hsv).pixels()).containsExactly(colours);
-  }
-
-  @Test
   void freesNativeMemory() {
     byte[] jpeg = Pictures.jpeg(200, 200, BufferedImage.TYPE_3BYTE_BGR, 11);
     Images.Picture picture = Images.decode(jpeg, 3);

@@ -10,7 +10,8 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import javax.imageio.ImageIO;
 import sparkvision.data.Images;
-import sparkvision.data.Images.Interpolation;
+import sparkvision.data.transform.OpenCvOps;
+import sparkvision.data.transform.OpenCvOps.Interpolation;
 
 /** Pictures beside their segmentations, true and predicted, laid over them in colours. */
 final class Overlay {
@@ -111,7 +112,7 @@ final class Overlay {
     }
     int width = Math.max(1, picture.width() * LONGEST_SIDE / longest);
     int height = Math.max(1, picture.height() * LONGEST_SIDE / longest);
-    return Images.resize(picture, width, height, interpolation);
+    return OpenCvOps.resize(picture, width, height, interpolation);
   }
 
   /** The picture in the colours of its labels; a third as bright where there are none. */

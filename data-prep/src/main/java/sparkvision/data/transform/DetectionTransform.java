@@ -152,7 +152,7 @@ public final class DetectionTransform implements Serializable {
     // Mirrored after the crop: there are fewer pixels, and the outcome differs by rounding alone.
     Crop unflipped =
         flip ? new Crop(crop.top(), width - crop.left() - cropWidth, cropHeight, cropWidth) : crop;
-    Picture picture = unflipped.of(Images.resize(original, width, height), flip);
+    Picture picture = unflipped.of(resize(original, width, height), flip);
     normalization.write(picture, options.imageSize(), options.imageSize(), target, offset);
 
     View view = new View(original, height, width, crop, flip);
@@ -179,7 +179,7 @@ public final class DetectionTransform implements Serializable {
     double factor = (double) options.imageSize() / Math.max(original.height(), original.width());
     int height = Math.max(1, (int) (original.height() * factor + 0.5));
     int width = Math.max(1, (int) (original.width() * factor + 0.5));
-    Picture picture = Images.resize(original, width, height);
+    Picture picture = resize(original, width, height);
     normalization.write(picture, options.imageSize(), options.imageSize(), target, offset);
     return new Placement(height, width, List.of());
   }
@@ -190,6 +190,10 @@ public final class DetectionTransform implements Serializable {
     } catch (DataException e) {
       throw new DataException("Cannot decode sample " + sample.id() + ": " + e.getMessage(), e);
     }
+  }
+
+  static Picture resize(Picture picture, int width, int height) {
+    return Images.resize(picture, width, height);
   }
 
   private byte[] raster(Sample sample, DetectedObject object, Picture original) {

@@ -1,6 +1,5 @@
 package sparkvision.data.transform;
 
-import sparkvision.data.Images;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.SplitMix;
 
@@ -67,20 +66,20 @@ final class PhotometricDistortion {
 
   /** Saturation is multiplied. */
   static Picture saturate(Picture picture, double factor) {
-    Picture hsv = Images.toHsv(picture);
+    Picture hsv = OpenCvOps.toHsv(picture);
     change(hsv.pixels(), 1, 3, linear(factor, 0));
-    return Images.fromHsv(hsv);
+    return OpenCvOps.fromHsv(hsv);
   }
 
   /** Hues go round the circle by {@code steps} of two degrees. */
   static Picture turnHue(Picture picture, int steps) {
-    Picture hsv = Images.toHsv(picture);
+    Picture hsv = OpenCvOps.toHsv(picture);
     byte[] turned = new byte[256];
     for (int hue = 0; hue < HUES; hue++) {
       turned[hue] = (byte) Math.floorMod(hue + steps, HUES);
     }
     change(hsv.pixels(), 0, 3, turned);
-    return Images.fromHsv(hsv);
+    return OpenCvOps.fromHsv(hsv);
   }
 
   private static byte[] linear(double factor, double shift) {

@@ -6,10 +6,10 @@ import java.io.Serializable;
 import java.util.List;
 import sparkvision.data.DataException;
 import sparkvision.data.Images;
-import sparkvision.data.Images.Interpolation;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
+import sparkvision.data.transform.OpenCvOps.Interpolation;
 
 /**
  * Turns a picture and its mask into what a segmentation network takes: for training resized by a
@@ -208,7 +208,7 @@ public final class SegmentationTransform implements Serializable {
             (double) shortEdge / Math.min(picture.width(), picture.height()));
     int width = Math.max(1, (int) (picture.width() * factor + 0.5));
     int height = Math.max(1, (int) (picture.height() * factor + 0.5));
-    return Images.resize(picture, width, height, interpolation);
+    return OpenCvOps.resize(picture, width, height, interpolation);
   }
 
   private Crop crop(Picture mask, SplitMix random) {

@@ -10,7 +10,6 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import sparkvision.data.DataException;
 import sparkvision.data.DetectedObject;
-import sparkvision.data.Images;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
@@ -82,7 +81,8 @@ final class DetectionTransformTest {
       assertThat(trained.placement.height()).isEqualTo(shownHeight);
       assertThat(trained.placement.width()).isEqualTo(shownWidth);
 
-      Picture resized = Images.resize(flip ? mirrored(picture) : picture, newWidth, newHeight);
+      Picture resized =
+          DetectionTransform.resize(flip ? mirrored(picture) : picture, newWidth, newHeight);
       for (int i = 0; i < trained.image.length; i++) {
         int y = i / 16 % 16;
         int x = i % 16;

@@ -60,7 +60,7 @@ final class SegmentationTransformTest {
   void matchesAPlainTwinOfThePipeline() {
     Picture picture = Drawings.noise(31, 23, 3, 256, 1);
     Picture mask =
-        Images.resize(Drawings.noise(5, 4, 1, 3, 2), 31, 23, Images.Interpolation.NEAREST);
+        OpenCvOps.resize(Drawings.noise(5, 4, 1, 3, 2), 31, 23, OpenCvOps.Interpolation.NEAREST);
     SegmentationTransform transform = transform(20, 26, 60, 20, 0.5, 2, 0.45);
     Sample sample = Drawings.segmentation("twin", picture, mask);
     Set<Integer> tries = new HashSet<>();
