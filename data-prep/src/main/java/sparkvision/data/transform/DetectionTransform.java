@@ -239,11 +239,23 @@ public final class DetectionTransform implements Serializable {
         int column = source(crop.left() + x, width, original.width());
         columns[x] = flip ? original.width() - 1 - column : column;
       }
+      int first = 0;
+      int end = raster.length;
+      while (first < end && raster[first] == 0) {
+        first++;
+      }
+      while (end > first && raster[end - 1] == 0) {
+        end--;
+      }
+
       int top = rows.length;
       int bottom = -1;
       int left = columns.length;
       int right = -1;
       for (int y = 0; y < rows.length; y++) {
+        if ((rows[y] + 1) * original.width() <= first || rows[y] * original.width() >= end) {
+          continue; // most objects are in few rows
+        }
         for (int x = 0; x < columns.length; x++) {
           if (raster[rows[y] * original.width() + columns[x]] != 0) {
             top = Math.min(top, y);
