@@ -18,7 +18,7 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RawLocalFileSystem;
 
 /** What this package asks of Hadoop file systems, the same for local paths, HDFS and S3A. */
-final class Storage {
+public final class Storage {
 
   private static final int BUFFER_BYTES = 1 << 16;
 
@@ -28,7 +28,7 @@ final class Storage {
    * The file system of a path. A local one comes without Hadoop's own {@code .crc} side files: our
    * checksums are in the manifest, and a mismatch must be reported by us.
    */
-  static FileSystem of(Path path, Configuration hadoop) throws IOException {
+  public static FileSystem of(Path path, Configuration hadoop) throws IOException {
     FileSystem files = path.getFileSystem(hadoop);
     return files instanceof LocalFileSystem local ? local.getRawFileSystem() : files;
   }
@@ -45,7 +45,8 @@ final class Storage {
     return entries;
   }
 
-  static byte[] read(FileSystem files, Path path, long offset, int length) throws IOException {
+  public static byte[] read(FileSystem files, Path path, long offset, int length)
+      throws IOException {
     byte[] bytes = new byte[length];
     try (FSDataInputStream in = files.open(path)) {
       in.seek(offset);
