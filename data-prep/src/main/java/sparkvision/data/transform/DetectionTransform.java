@@ -12,6 +12,8 @@ import sparkvision.data.Images;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
+import sparkvision.data.coco.Box;
+import sparkvision.data.coco.Rle;
 
 /**
  * Turns a picture and its objects into a square that a detection network takes, with large-scale
@@ -38,12 +40,6 @@ public final class DetectionTransform implements Serializable {
 
   /** A box that is not wider and higher than this, in pixels, is empty. */
   private static final double EMPTY = 1e-5;
-
-  /** Reads COCO's compressed run-length strings. */
-  public interface MaskDecoder extends Serializable {
-    /** Returns (height, width), row by row, 1 where the object is. */
-    byte[] decode(String counts, int height, int width);
-  }
 
   /**
    * What is done to a picture.
@@ -105,16 +101,14 @@ public final class DetectionTransform implements Serializable {
 
   private final Options options;
   private final Normalization normalization;
-  private final MaskDecoder masks;
 
   /**
    * @throws IllegalArgumentException if there are not 1 or 3 of mean and std, or a std is not
    *     positive
    */
-  public DetectionTransform(Options options, MaskDecoder masks) {
+  public DetectionTransform(Options options) {
     this.options = options;
     this.normalization = new Normalization(options.mean(), options.std());
-    this.masks = masks;
   }
 
   /** Floats of one result: 3 * H * W. */
@@ -129,7 +123,7 @@ public final class DetectionTransform implements Serializable {
    * box with a side of at most 1e-5 pixels. Drawn from the stream keyed (seed, epoch, hash(id)):
    * flip, scale, row, column.
    *
-   * @throws DataException if the picture cannot be decoded or a mask does not have its size
+   * @throws DataException if the picture cannot be decoded or a mask is not one of its size
    */
   public Placement train(Sample sample, long seed, int epoch, float[] target, int offset) {
     Picture original = decode(sample);
@@ -159,10 +153,11 @@ public final class DetectionTransform implements Serializable {
     List<Instance> instances = new ArrayList<>();
     for (DetectedObject object : sample.objects()) {
       if (!object.crowd()) {
-        (object.rle().isEmpty()
+        Optional<Instance> instance =
+            object.rle().isEmpty()
                 ? view.box(object)
-                : view.mask(object, raster(sample, object, original)))
-            .ifPresent(instances::add);
+                : view.mask(object.category(), mask(sample, object, original));
+        instance.ifPresent(instances::add);
       }
     }
     return new Placement(cropHeight, cropWidth, List.copyOf(instances));
@@ -196,15 +191,12 @@ public final class DetectionTransform implements Serializable {
     return Images.resize(picture, width, height);
   }
 
-  private byte[] raster(Sample sample, DetectedObject object, Picture original) {
-    byte[] raster = masks.decode(object.rle(), original.height(), original.width());
-    if (raster.length != original.pixels().length / Normalization.CHANNELS) {
-      throw new DataException(
-          String.format(
-              "Cannot use sample %s: its picture has %d x %d pixels, a mask %d in all",
-              sample.id(), original.width(), original.height(), raster.length));
+  private static Rle mask(Sample sample, DetectedObject object, Picture original) {
+    try {
+      return Rle.parse(object.rle(), original.height(), original.width());
+    } catch (DataException e) {
+      throw new DataException("Cannot use sample " + sample.id() + ": " + e.getMessage(), e);
     }
-    return raster;
   }
 
   /** The stored picture, mirrored or not, resized to (height, width), of which the crop is seen. */
@@ -228,8 +220,9 @@ public final class DetectionTransform implements Serializable {
       return Math.min(Math.max(value, 0), end);
     }
 
-    /** A pixel of the result shows the pixel of {@code raster} under its centre. */
-    Optional<Instance> mask(DetectedObject object, byte[] raster) {
+    /** A pixel of the result shows the mask's pixel under its centre. */
+    Optional<Instance> mask(int category, Rle rle) {
+      byte[] raster = rle.toMask();
       int[] rows = new int[crop.height()];
       for (int y = 0; y < rows.length; y++) {
         rows[y] = source(crop.top() + y, height, original.height());
@@ -239,22 +232,15 @@ public final class DetectionTransform implements Serializable {
         int column = source(crop.left() + x, width, original.width());
         columns[x] = flip ? original.width() - 1 - column : column;
       }
-      int first = 0;
-      int end = raster.length;
-      while (first < end && raster[first] == 0) {
-        first++;
-      }
-      while (end > first && raster[end - 1] == 0) {
-        end--;
-      }
 
+      Box box = rle.box(); // most objects are small: look at no more than may show one
       int top = rows.length;
       int bottom = -1;
       int left = columns.length;
       int right = -1;
       for (int y = 0; y < rows.length; y++) {
-        if ((rows[y] + 1) * original.width() <= first || rows[y] * original.width() >= end) {
-          continue; // most objects are in few rows
+        if (rows[y] < box.y() || rows[y] >= box.y() + box.height()) {
+          continue;
         }
         for (int x = 0; x < columns.length; x++) {
           if (raster[rows[y] * original.width() + columns[x]] != 0) {
@@ -276,7 +262,7 @@ public final class DetectionTransform implements Serializable {
         int x = columns[left + i % maskWidth];
         mask[i] = raster[y * original.width() + x];
       }
-      return Optional.of(new Instance(object.category(), left, top, maskWidth, maskHeight, mask));
+      return Optional.of(new Instance(category, left, top, maskWidth, maskHeight, mask));
     }
 
     /** ⌊(i + ½)·n/s⌋. */

@@ -4,29 +4,30 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import sparkvision.data.DataException;
 import sparkvision.data.DetectedObject;
 import sparkvision.data.Images.Picture;
+import sparkvision.data.Item;
+import sparkvision.data.Listing;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
+import sparkvision.data.coco.CocoSource;
+import sparkvision.data.coco.Rle;
 import sparkvision.data.transform.DetectionTransform.Instance;
 import sparkvision.data.transform.DetectionTransform.Placement;
 
 final class DetectionTransformTest {
 
-  /** Masks as a digit for each pixel. */
-  private static final DetectionTransform.MaskDecoder DIGITS =
-      (counts, height, width) -> {
-        byte[] mask = new byte[counts.length()];
-        for (int i = 0; i < mask.length; i++) {
-          mask[i] = (byte) (counts.charAt(i) - '0');
-        }
-        return mask;
-      };
+  private static final Path COCO = Path.of("../../shared/data/coco");
 
   @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Trained(float[] image, Placement placement) {}
@@ -36,7 +37,7 @@ final class DetectionTransformTest {
     Picture picture = Drawings.noise(4, 4, 3, 256, 1);
     List<DetectedObject> objects =
         List.of(
-            object(3, 0, 0, 9, 9, false, "0000011001000000"),
+            object(3, 0, 0, 9, 9, false, mask(4, 4, "0000011001000000")),
             object(5, 1.25, 0.5, 2, 3.25, false, ""));
     DetectionTransform transform = transform(4, 1, 1, 0);
     Trained trained = train(transform, Drawings.detection("a", picture, objects), 1, 0);
@@ -151,7 +152,7 @@ final class DetectionTransformTest {
       int top,
       int left,
       boolean flip) {
-    byte[] raster = DIGITS.decode(object.rle(), height, width);
+    byte[] raster = Rle.parse(object.rle(), height, width).toMask();
     int shownHeight = Math.min(16, newHeight);
     int shownWidth = Math.min(16, newWidth);
     byte[][] shown = new byte[shownHeight][shownWidth];
@@ -205,7 +206,8 @@ final class DetectionTransformTest {
           digits[p] = '1';
         }
       }
-      objects.add(object(i, x, y, w, h, i == 4, i % 2 == 0 ? new String(digits) : ""));
+      objects.add(
+          object(i, x, y, w, h, i == 4, i % 2 == 0 ? mask(height, width, new String(digits)) : ""));
     }
     return objects;
   }
@@ -214,10 +216,10 @@ final class DetectionTransformTest {
   void emptyObjectsAreDropped() {
     List<DetectedObject> objects =
         List.of(
-            object(0, 1, 1, 2, 2, false, "0000000000000000"),
+            object(0, 1, 1, 2, 2, false, mask(4, 4, "0000000000000000")),
             object(1, 1, 1, 0, 2, false, ""),
             object(2, -5, 0, 5, 2, false, ""),
-            object(3, 0, 0, 4, 4, true, "1111111111111111"),
+            object(3, 0, 0, 4, 4, true, mask(4, 4, "1111111111111111")),
             object(4, 1, 1, 1, 1, false, ""));
     Sample sample = Drawings.detection("a", Drawings.noise(4, 4, 3, 256, 1), objects);
     assertThat(train(transform(4, 1, 1, 0.5), sample, 1, 0).placement.instances())
@@ -278,10 +280,11 @@ final class DetectionTransformTest {
     DetectionTransform transform = transform(4, 1, 1, 0);
     Picture picture = Drawings.noise(4, 3, 3, 256, 1);
     Sample wrongMask =
-        Drawings.detection("x/y", picture, List.of(object(0, 0, 0, 1, 1, false, "0110")));
+        Drawings.detection(
+            "x/y", picture, List.of(object(0, 0, 0, 1, 1, false, mask(2, 2, "0110"))));
     assertThatThrownBy(() -> train(transform, wrongMask, 1, 0))
         .isInstanceOf(DataException.class)
-        .hasMessage("Cannot use sample x/y: its picture has 4 x 3 pixels, a mask 4 in all");
+        .hasMessage("Cannot use sample x/y: mask has runs of 4 pixels in all, 4 x 3 has 12");
     assertThatThrownBy(
             () -> transform.evaluate(new Sample("z", 0, 1, 1, new byte[] {1}), new float[48], 0))
         .isInstanceOf(DataException.class)
@@ -291,6 +294,46 @@ final class DetectionTransformTest {
         .hasMessage("Invalid min-scale: 0.0 (must be > 0)");
     assertThatThrownBy(() -> transform(4, 1, 1, 2))
         .hasMessage("Invalid flip-probability: 2.0 (must be in 0..1)");
+  }
+
+  @Test
+  void realObjectsKeepTheirMasks() throws IOException {
+    Assumptions.assumeTrue(Files.exists(COCO), "no ../shared/data beside the checkout");
+    Configuration hadoop = new Configuration();
+    CocoSource source = CocoSource.ofSplit(hadoop, COCO.toString(), "val");
+    Listing listing = source.list(hadoop);
+    int instances = 0;
+    for (Item item : listing.items()) {
+      Sample sample = source.read(hadoop, listing.root(), item);
+      int size = Math.max(sample.height(), sample.width());
+      List<DetectedObject> objects = sample.objects().stream().filter(o -> !o.crowd()).toList();
+      List<Instance> found = train(transform(size, 1, 1, 0), sample, 1, 0).placement.instances();
+      assertThat(found).hasSameSizeAs(objects);
+      for (int i = 0; i < found.size(); i++) {
+        Rle mask = Rle.parse(objects.get(i).rle(), sample.height(), sample.width());
+        Instance instance = found.get(i);
+        int area = 0;
+        for (byte pixel : instance.mask()) {
+          area += pixel;
+        }
+        assertThat(area).isEqualTo(mask.area());
+        // The smallest box; that of the run lengths may be higher.
+        assertThat(instance.x()).isEqualTo(mask.box().x());
+        assertThat(instance.width()).isEqualTo(mask.box().width());
+        assertThat(instance.height()).isLessThanOrEqualTo(mask.box().height());
+      }
+      instances += found.size();
+    }
+    assertThat(instances).isEqualTo(560 - 8); // annotations but for crowds
+  }
+
+  /** A digit for each pixel as COCO's string. */
+  private static String mask(int height, int width, String digits) {
+    byte[] mask = new byte[digits.length()];
+    for (int i = 0; i < mask.length; i++) {
+      mask[i] = (byte) (digits.charAt(i) - '0');
+    }
+    return Rle.ofMask(mask, height, width).toString();
   }
 
   private static byte[] filled(int length, int value) {
@@ -308,8 +351,7 @@ final class DetectionTransformTest {
       int imageSize, double minScale, double maxScale, double flipProbability) {
     return new DetectionTransform(
         new DetectionTransform.Options(
-            imageSize, minScale, maxScale, flipProbability, Drawings.ZERO, Drawings.ONE),
-        DIGITS);
+            imageSize, minScale, maxScale, flipProbability, Drawings.ZERO, Drawings.ONE));
   }
 
   private static Trained train(DetectionTransform transform, Sample sample, long seed, int epoch) {
