@@ -26,6 +26,7 @@ import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.transform.Resize;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 import sparkvision.report.ReportPage;
@@ -51,6 +52,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       int batchSize,
       Optional<Integer> imageSize,
       Optional<Integer> resize,
+      Optional<Resize.Filter> interpolation,
       Optional<List<Double>> mean,
       Optional<List<Double>> std) {
 
@@ -171,6 +173,12 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
             .or(() -> state.map(s -> s.intSetting("images.size")))
             .orElseThrow(() -> missing("image-size")),
         settings.resize().or(() -> state.map(s -> s.intSetting("images.resize"))).orElse(0),
+        settings
+            .interpolation()
+            .or(
+                () ->
+                    state.map(s -> s.settings().get("images.interpolation")).map(Resize.Filter::of))
+            .orElse(Resize.Filter.BILINEAR),
         settings.mean().or(() -> state.map(RunState::mean)).orElse(shards.mean()),
         settings.std().or(() -> state.map(RunState::std)).orElse(shards.std()));
   }
