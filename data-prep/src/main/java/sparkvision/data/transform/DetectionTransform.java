@@ -14,6 +14,8 @@ import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
 import sparkvision.data.coco.Box;
 import sparkvision.data.coco.Rle;
+import sparkvision.data.transform.Resize.Filter;
+import sparkvision.data.transform.Resize.Region;
 
 /**
  * Turns a picture and its objects into a square that a detection network takes, with large-scale
@@ -22,7 +24,8 @@ import sparkvision.data.coco.Rle;
  * <p>In training the picture is mirrored, resized so that it fits into a square of the result's
  * size times a random scale, and cropped at random where it is larger than the result. In
  * evaluation it is resized so that its longer side is the result's. What it does not fill, on the
- * right and at the bottom, is padded after normalisation with the mean colour.
+ * right and at the bottom, is padded after normalisation with the mean colour. Pictures are resized
+ * as by Pillow (bilinear), masks to the nearest pixel.
  *
  * <p>The steps are those of detectron2's projects/ViTDet/configs/common/coco_loader_lsj.py ({@code
  * RandomFlip}, {@code ResizeScale}, {@code FixedSizeCrop}, boxes recomputed from masks), but for
@@ -129,24 +132,23 @@ public final class DetectionTransform implements Serializable {
     Picture original = decode(sample);
     SplitMix random = new SplitMix(seed, epoch, SplitMix.hash(sample.id()));
     boolean flip = random.unit() < options.flipProbability();
-    double scale = options.minScale() + (options.maxScale() - options.minScale()) * random.unit();
+    double scale = random.between(options.minScale(), options.maxScale());
     double longest = Math.max(original.height(), original.width());
     double factor = options.imageSize() * scale / longest;
     int height = (int) Math.max(1, Math.rint(original.height() * factor));
     int width = (int) Math.max(1, Math.rint(original.width() * factor));
     int cropHeight = Math.min(height, options.imageSize());
     int cropWidth = Math.min(width, options.imageSize());
-    Crop crop =
-        new Crop(
-            (int) Math.rint((height - cropHeight) * random.unit()),
-            (int) Math.rint((width - cropWidth) * random.unit()),
-            cropHeight,
-            cropWidth);
+    int top = (int) Math.rint((height - cropHeight) * random.unit());
+    int left = (int) Math.rint((width - cropWidth) * random.unit());
+    Region crop = new Region(left, top, cropWidth, cropHeight);
 
     // Mirrored after the crop: there are fewer pixels, and the outcome differs by rounding alone.
-    Crop unflipped =
-        flip ? new Crop(crop.top(), width - crop.left() - cropWidth, cropHeight, cropWidth) : crop;
-    Picture picture = unflipped.of(resize(original, width, height), flip);
+    Region unflipped =
+        flip ? new Region(width - left - cropWidth, top, cropWidth, cropHeight) : crop;
+    Picture picture =
+        Resize.resize(original, Resize.Box.of(original), width, height, unflipped, Filter.BILINEAR);
+    picture = flip ? PillowOps.flip(picture) : picture;
     normalization.write(picture, options.imageSize(), options.imageSize(), target, offset);
 
     View view = new View(original, height, width, crop, flip);
@@ -174,7 +176,7 @@ public final class DetectionTransform implements Serializable {
     double factor = (double) options.imageSize() / Math.max(original.height(), original.width());
     int height = Math.max(1, (int) (original.height() * factor + 0.5));
     int width = Math.max(1, (int) (original.width() * factor + 0.5));
-    Picture picture = resize(original, width, height);
+    Picture picture = Resize.resize(original, width, height, Filter.BILINEAR);
     normalization.write(picture, options.imageSize(), options.imageSize(), target, offset);
     return new Placement(height, width, List.of());
   }
@@ -187,10 +189,6 @@ public final class DetectionTransform implements Serializable {
     }
   }
 
-  static Picture resize(Picture picture, int width, int height) {
-    return Images.resize(picture, width, height);
-  }
-
   private static Rle mask(Sample sample, DetectedObject object, Picture original) {
     try {
       return Rle.parse(object.rle(), original.height(), original.width());
@@ -200,7 +198,7 @@ public final class DetectionTransform implements Serializable {
   }
 
   /** The stored picture, mirrored or not, resized to (height, width), of which the crop is seen. */
-  private record View(Picture original, int height, int width, Crop crop, boolean flip) {
+  private record View(Picture original, int height, int width, Region crop, boolean flip) {
 
     Optional<Instance> box(DetectedObject object) {
       double left = flip ? original.width() - object.x() - object.width() : object.x();

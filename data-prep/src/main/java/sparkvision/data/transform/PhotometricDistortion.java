@@ -30,14 +30,14 @@ final class PhotometricDistortion {
   static Picture apply(Picture picture, SplitMix random) {
     Picture result = picture;
     if (coin(random)) {
-      result = linear(result, 1, between(random, -BRIGHTNESS, BRIGHTNESS));
+      result = linear(result, 1, random.between(-BRIGHTNESS, BRIGHTNESS));
     }
     boolean contrastFirst = coin(random);
     if (contrastFirst) {
       result = contrast(result, random);
     }
     if (coin(random)) {
-      result = saturate(result, between(random, FACTOR_LOW, FACTOR_HIGH));
+      result = saturate(result, random.between(FACTOR_LOW, FACTOR_HIGH));
     }
     if (coin(random)) {
       result = turnHue(result, random.below(2 * HUE) - HUE);
@@ -46,15 +46,11 @@ final class PhotometricDistortion {
   }
 
   private static Picture contrast(Picture picture, SplitMix random) {
-    return coin(random) ? linear(picture, between(random, FACTOR_LOW, FACTOR_HIGH), 0) : picture;
+    return coin(random) ? linear(picture, random.between(FACTOR_LOW, FACTOR_HIGH), 0) : picture;
   }
 
   private static boolean coin(SplitMix random) {
     return random.below(2) == 1;
-  }
-
-  private static double between(SplitMix random, double low, double high) {
-    return low + (high - low) * random.unit();
   }
 
   /** Every value v becomes factor * v + shift. */

@@ -10,6 +10,7 @@ import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
 import sparkvision.data.transform.OpenCvOps.Interpolation;
+import sparkvision.data.transform.Resize.Region;
 
 /**
  * Turns a picture and its mask into what a segmentation network takes: for training resized by a
@@ -135,14 +136,17 @@ public final class SegmentationTransform implements Serializable {
       int labelOffset) {
     SplitMix random = new SplitMix(seed, epoch, SplitMix.hash(sample.id()));
     Pair pair = decode(sample);
-    double ratio = options.minRatio() + (options.maxRatio() - options.minRatio()) * random.unit();
+    double ratio = random.between(options.minRatio(), options.maxRatio());
     Picture picture = resize(pair.picture(), ratio, Interpolation.BILINEAR);
     Picture mask = resize(pair.mask(), ratio, Interpolation.NEAREST);
 
-    Crop crop = crop(mask, random);
-    boolean flip = random.unit() < options.flipProbability();
-    picture = crop.of(picture, flip);
-    mask = crop.of(mask, flip);
+    Region crop = crop(mask, random);
+    picture = Resize.crop(picture, crop);
+    mask = Resize.crop(mask, crop);
+    if (random.unit() < options.flipProbability()) {
+      picture = PillowOps.flip(picture);
+      mask = PillowOps.flip(mask);
+    }
     if (options.photometricDistortion()) {
       picture = PhotometricDistortion.apply(picture, random);
     }
@@ -211,8 +215,8 @@ public final class SegmentationTransform implements Serializable {
     return OpenCvOps.resize(picture, width, height, interpolation);
   }
 
-  private Crop crop(Picture mask, SplitMix random) {
-    Crop crop = draw(mask, random);
+  private Region crop(Picture mask, SplitMix random) {
+    Region crop = draw(mask, random);
     for (int i = 0; options.maxClassShare() < 1 && i < CROP_TRIES; i++) {
       if (mixes(mask, crop)) {
         return crop;
@@ -222,30 +226,28 @@ public final class SegmentationTransform implements Serializable {
     return crop;
   }
 
-  private Crop draw(Picture mask, SplitMix random) {
+  private Region draw(Picture mask, SplitMix random) {
     int height = Math.min(options.cropHeight(), mask.height());
     int width = Math.min(options.cropWidth(), mask.width());
     int top = random.below(mask.height() - height + 1);
     int left = random.below(mask.width() - width + 1);
-    return new Crop(top, left, height, width);
+    return new Region(left, top, width, height);
   }
 
-  /** Whether several classes are in the crop, and none has too large a share. */
-  private boolean mixes(Picture mask, Crop crop) {
+  /** Whether no class has too large a share of the crop's labelled pixels, so there are several. */
+  private boolean mixes(Picture mask, Region crop) {
     int[] counts = new int[256];
     for (int y = crop.top(); y < crop.top() + crop.height(); y++) {
       for (int x = crop.left(); x < crop.left() + crop.width(); x++) {
         counts[mask.pixels()[y * mask.width() + x] & 0xFF]++;
       }
     }
-    int classes = 0;
     int labelled = 0;
     int most = 0;
     for (int label = 0; label < IGNORE; label++) {
-      classes += counts[label] > 0 ? 1 : 0;
       labelled += counts[label];
       most = Math.max(most, counts[label]);
     }
-    return classes > 1 && (double) most / labelled < options.maxClassShare();
+    return most < options.maxClassShare() * labelled;
   }
 }

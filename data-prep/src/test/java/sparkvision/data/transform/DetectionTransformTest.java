@@ -83,7 +83,11 @@ final class DetectionTransformTest {
       assertThat(trained.placement.width()).isEqualTo(shownWidth);
 
       Picture resized =
-          DetectionTransform.resize(flip ? mirrored(picture) : picture, newWidth, newHeight);
+          Resize.resize(
+              flip ? PillowOps.flip(picture) : picture,
+              newWidth,
+              newHeight,
+              Resize.Filter.BILINEAR);
       for (int i = 0; i < trained.image.length; i++) {
         int y = i / 16 % 16;
         int x = i % 16;
@@ -181,10 +185,6 @@ final class DetectionTransformTest {
       System.arraycopy(shown[y], x0, cut, (y - y0) * (x1 - x0 + 1), x1 - x0 + 1);
     }
     return new Instance(object.category(), x0, y0, x1 - x0 + 1, y1 - y0 + 1, cut);
-  }
-
-  private static Picture mirrored(Picture picture) {
-    return new Crop(0, 0, picture.height(), picture.width()).of(picture, true);
   }
 
   /** Two with masks, two with boxes, one crowd. */
