@@ -20,11 +20,10 @@ import org.bytedeco.opencv.global.opencv_core;
 import org.bytedeco.opencv.global.opencv_imgcodecs;
 import org.bytedeco.opencv.global.opencv_imgproc;
 import org.bytedeco.opencv.opencv_core.Mat;
-import org.bytedeco.opencv.opencv_core.Size;
 
 /**
- * Decodes, encodes and resizes pictures with OpenCV; thread-safe, and all native memory is freed
- * before a method returns.
+ * Decodes and encodes pictures with OpenCV; thread-safe, and all native memory is freed before a
+ * method returns.
  *
  * <p>JPEG (grey, YCbCr, RGB, CMYK, YCCK) and PNG (every colour type and depth) are read. 16-bit
  * channels keep their high byte, alpha is dropped, embedded colour profiles and EXIF orientation
@@ -87,6 +86,17 @@ public final class Images {
    * @throws DataException if it cannot be decoded
    */
   public static Picture decode(byte[] encoded, int channels) {
+    return decode(encoded, channels, 1);
+  }
+
+  /**
+   * As {@link #decode(byte[], int)}; of a JPEG, each pixel stands for a square of {@code reduction}
+   * pixels, which the codec gets from fewer coefficients in less time. The right and lower edge may
+   * stand for less.
+   *
+   * @param reduction 1, 2, 4 or 8; above 1 for JPEG only, see {@link #isJpeg}
+   */
+  public static Picture decode(byte[] encoded, int channels, int reduction) {
     if (encoded.length == 0) {
       throw new DataException("empty file");
     }
@@ -98,6 +108,15 @@ public final class Images {
               case 3 -> opencv_imgcodecs.IMREAD_COLOR_RGB;
               default ->
                   throw new IllegalArgumentException("Invalid channels: " + channels + " (1 or 3)");
+            }
+            | switch (reduction) {
+              case 1 -> 0;
+              case 2 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_2;
+              case 4 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_4;
+              case 8 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_8;
+              default ->
+                  throw new IllegalArgumentException(
+                      "Invalid reduction: " + reduction + " (1, 2, 4 or 8)");
             };
     try (BytePointer data = new BytePointer(bytes);
         Mat input = new Mat(1, bytes.length, opencv_core.CV_8UC1, data);
@@ -121,7 +140,7 @@ public final class Images {
   }
 
   /** Whether a picture of this size can be held. */
-  static boolean fits(long width, long height) {
+  public static boolean fits(long width, long height) {
     return width <= MAX_SIDE && height <= MAX_SIDE && width * height <= MAX_PIXELS;
   }
 
@@ -185,27 +204,6 @@ public final class Images {
     }
   }
 
-  /** Resizes: area averaging (antialiased) when shrinking, bilinear when growing. */
-  public static Picture resize(Picture picture, int width, int height) {
-    if (picture.width() == width && picture.height() == height) {
-      return picture;
-    }
-    boolean shrinking = width <= picture.width() && height <= picture.height();
-    try (BytePointer data = new BytePointer(picture.pixels());
-        Mat source = view(picture, data);
-        Mat target = new Mat();
-        Size size = new Size(width, height)) {
-      opencv_imgproc.resize(
-          source,
-          target,
-          size,
-          0,
-          0,
-          shrinking ? opencv_imgproc.INTER_AREA : opencv_imgproc.INTER_LINEAR);
-      return copy(target);
-    }
-  }
-
   private static Mat view(Picture picture, BytePointer data) {
     int type = picture.channels() == 1 ? opencv_core.CV_8UC1 : opencv_core.CV_8UC3;
     return new Mat(picture.height(), picture.width(), type, data);
@@ -219,7 +217,8 @@ public final class Images {
 
   // JPEG
 
-  private static boolean isJpeg(byte[] bytes) {
+  /** Whether the bytes begin like a JPEG. */
+  public static boolean isJpeg(byte[] bytes) {
     return bytes.length > 3
         && (bytes[0] & 0xFF) == 0xFF
         && (bytes[1] & 0xFF) == 0xD8

@@ -31,6 +31,7 @@ public final class SplitMix {
     return mix(hash);
   }
 
+  /** The next 64 bits. */
   public long next() {
     state += GOLDEN;
     return mix(state);
@@ -50,6 +51,46 @@ public final class SplitMix {
   /** Uniform in [0, 1), 53 bits. */
   public double unit() {
     return (next() >>> 11) * 0x1p-53;
+  }
+
+  /** Uniform in [from, to). */
+  public double between(double from, double to) {
+    return from + unit() * (to - from);
+  }
+
+  /**
+   * Standard normal, by Marsaglia's polar method; equal on every machine, as StrictMath is.
+   *
+   * @see <a href="https://doi.org/10.1137/1006063">Marsaglia and Bray, A Convenient Method for
+   *     Generating Normal Variables, 1964</a>
+   */
+  public double gaussian() {
+    while (true) {
+      double x = between(-1, 1);
+      double y = between(-1, 1);
+      double square = x * x + y * y;
+      if (square > 0 && square < 1) {
+        return x * Math.sqrt(-2 * StrictMath.log(square) / square);
+      }
+    }
+  }
+
+  /**
+   * Beta(a, b) by Jöhnk's method; quick as long as a + b is small, as it is for mixing.
+   *
+   * @param a above 0
+   * @param b above 0
+   * @see <a href="https://doi.org/10.1007/BF02613706">Jöhnk, Erzeugung von betaverteilten und
+   *     gammaverteilten Zufallszahlen, 1964</a>
+   */
+  public double beta(double a, double b) {
+    while (true) {
+      double x = StrictMath.pow(unit(), 1 / a);
+      double y = StrictMath.pow(unit(), 1 / b);
+      if (x + y > 0 && x + y <= 1) {
+        return x / (x + y);
+      }
+    }
   }
 
   /** Fisher-Yates over {@code values[from..to)}. */

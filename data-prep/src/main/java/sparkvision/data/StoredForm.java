@@ -2,6 +2,7 @@ package sparkvision.data;
 
 import java.io.Serializable;
 import java.util.List;
+import sparkvision.data.transform.Resize;
 
 /**
  * What becomes of a sample's bytes on their way into a shard: nothing, or a smaller picture. A pure
@@ -13,8 +14,8 @@ import java.util.List;
 record StoredForm(int resize, int jpegQuality) implements Serializable {
 
   /**
-   * Brings the shorter side of a picture to {@code resize}: antialiased by area averaging, then
-   * JPEG; a mask by the nearest pixel, then PNG. A picture that is no larger stays as it came.
+   * Brings the shorter side of a picture to {@code resize}: by Pillow's antialiased bilinear filter,
+   * then JPEG; a mask by the nearest pixel, then PNG. A picture that is no larger stays as it came.
    */
   Sample of(Sample sample) {
     int shorter = Math.min(sample.width(), sample.height());
@@ -25,7 +26,8 @@ record StoredForm(int resize, int jpegQuality) implements Serializable {
     int height = (int) Math.round((double) sample.height() * resize / shorter);
     byte[] image = sample.image();
     Images.Picture picture =
-        Images.resize(Images.decode(image, Images.channels(image)), width, height);
+        Resize.resize(
+            Images.decode(image, Images.channels(image)), width, height, Resize.Filter.BILINEAR);
     return new Sample(
         sample.id(),
         sample.label(),

@@ -65,7 +65,7 @@
  * their bytes shrink with their area.
  *
  * <p><b>Bytes</b> are stored as they came, or, with {@code resize}, a picture whose shorter side is
- * longer than that is decoded, shrunk to it by averaging areas and encoded as JPEG of {@code
+ * longer than that is decoded, shrunk to it by Pillow's antialiased bilinear filter and encoded as JPEG of {@code
  * jpeg-quality}; its mask shrinks by the nearest pixel.
  *
  * <p><b>The manifest</b> is UTF-8 JSON. Checksums are CRC32C (Castagnoli) as eight hexadecimal

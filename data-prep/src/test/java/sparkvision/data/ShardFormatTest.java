@@ -192,14 +192,14 @@ final class ShardFormatTest {
     assertThat(samples).extracting(Sample::height).containsExactly(41, 20, 20);
     assertThat(samples.get(2).image()).isEqualTo(small);
     assertThat(Images.inspect(samples.get(0).image()).channels()).isEqualTo(1);
-    byte[] expected = Images.resize(Images.inspect(large), 30, 20).pixels();
+    byte[] expected = shrunk(Images.inspect(large)).pixels();
     byte[] stored = Images.inspect(samples.get(1).image()).pixels();
     long difference = 0;
     for (int i = 0; i < expected.length; i++) {
       difference += Math.abs((expected[i] & 0xFF) - (stored[i] & 0xFF));
     }
     assertThat((double) difference / expected.length).isBetween(0.1, 30.0); // noise, as JPEG
-    assertThat(Images.encodeJpeg(Images.resize(Images.inspect(large), 30, 20), 85))
+    assertThat(Images.encodeJpeg(shrunk(Images.inspect(large)), 85))
         .isEqualTo(samples.get(1).image());
 
     assertThatThrownBy(

@@ -17,6 +17,7 @@ import sparkvision.data.Images;
 import sparkvision.data.Sample;
 import sparkvision.data.Task;
 import sparkvision.data.coco.Rle;
+import sparkvision.data.transform.Resize;
 import sparkvision.data.volume.Nifti;
 
 /**
@@ -44,7 +45,7 @@ final class SamplePicture {
     this.scale = Math.min(1, (double) LONGER_SIDE / Math.max(picture.width(), picture.height()));
     int width = Math.max(1, (int) Math.round(scale * picture.width()));
     int height = Math.max(1, (int) Math.round(scale * picture.height()));
-    byte[] pixels = Images.resize(picture, width, height).pixels();
+    byte[] pixels = Resize.resize(picture, width, height, Resize.Filter.BILINEAR).pixels();
     drawing = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
     for (int at = 0; at < width * height; at++) {
       int rgb =

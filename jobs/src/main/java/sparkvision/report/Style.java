@@ -110,6 +110,12 @@ final class Style {
       .card .said span { flex: none; }
       .card .id { color: var(--muted); font-size: 12px; }
 
+      .overlay { break-inside: avoid; margin-bottom: 26px; }
+      .triple { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px; }
+      .triple img { display: block; width: 100%; border-radius: 6px; }
+      .overlay .legend { margin: 8px 0 0; }
+      .overlay .id { color: var(--muted); font-size: 12px; }
+
       summary { cursor: pointer; font-size: 19px; font-weight: 620; letter-spacing: -0.01em; }
       pre, code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 13px; }
       pre { background: var(--panel); border-radius: 8px; padding: 16px 18px; line-height: 1.5; white-space: pre-wrap; }

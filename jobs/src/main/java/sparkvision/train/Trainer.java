@@ -52,7 +52,7 @@ public final class Trainer {
           "epochs",
           "memory",
           "loader.threads",
-          "loader.prefetch",
+          "loader.prefetch-bytes",
           "checkpoint.keep-",
           "ranks", // their number is compared
           "timeout-seconds");
@@ -233,6 +233,7 @@ public final class Trainer {
         config.optimizer(),
         config.learningRate(),
         config.images(),
+        config.augment(),
         config.loader(),
         from.mean(),
         from.std(),
@@ -293,6 +294,7 @@ public final class Trainer {
                   config.batchSize(),
                   config.images().size(),
                   config.images().resize(),
+                  config.images().interpolation(),
                   from.mean(),
                   from.std()),
               from.ranks());
