@@ -61,8 +61,7 @@ class BenchDataTest {
     for (int i = 0; i < 4; i++) {
       byte[] pixels = new byte[40 * 30 * 3];
       pixels[i] = 99;
-      Files.write(
-          dir.resolve(i + ".png"), Images.encodePng(new Images.Picture(40, 30, 3, pixels)));
+      Files.write(dir.resolve(i + ".png"), Images.encodePng(new Images.Picture(40, 30, 3, pixels)));
     }
   }
 

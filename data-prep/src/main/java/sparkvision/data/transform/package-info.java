@@ -16,7 +16,7 @@
  *
  * <p><b>Determinism.</b> A picture draws everything, in the order of the chain, from the stream
  * keyed (seed, epoch, hash(id)), with the number of the repeat behind it from the second repeat on;
- * a batch from the stream keyed (seed, epoch, step, rank), since its pictures are those of one rank.
- * Without mixing, what a picture looks like depends neither on ranks nor on threads.
+ * a batch from the stream keyed (seed, epoch, step, rank), since its pictures are those of one
+ * rank. Without mixing, what a picture looks like depends neither on ranks nor on threads.
  */
 package sparkvision.data.transform;
