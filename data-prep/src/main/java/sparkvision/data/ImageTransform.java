@@ -161,7 +161,7 @@ public final class ImageTransform implements Serializable {
   }
 
   /** What {@link #evaluate} normalises: the resized picture's centre. */
-  Picture evaluationPicture(Sample sample) {
+  public Picture evaluationPicture(Sample sample) {
     int size = options.imageSize();
     Box whole = new Box(0, 0, sample.width(), sample.height());
     int width = resized(sample.width(), sample);

@@ -14,8 +14,9 @@ import sparkvision.data.transform.Resize;
 record StoredForm(int resize, int jpegQuality) implements Serializable {
 
   /**
-   * Brings the shorter side of a picture to {@code resize}: by Pillow's antialiased bilinear filter,
-   * then JPEG; a mask by the nearest pixel, then PNG. A picture that is no larger stays as it came.
+   * Brings the shorter side of a picture to {@code resize}: by Pillow's antialiased bilinear
+   * filter, then JPEG; a mask by the nearest pixel, then PNG. A picture that is no larger stays as
+   * it came.
    */
   Sample of(Sample sample) {
     int shorter = Math.min(sample.width(), sample.height());

@@ -65,8 +65,8 @@
  * their bytes shrink with their area.
  *
  * <p><b>Bytes</b> are stored as they came, or, with {@code resize}, a picture whose shorter side is
- * longer than that is decoded, shrunk to it by Pillow's antialiased bilinear filter and encoded as JPEG of {@code
- * jpeg-quality}; its mask shrinks by the nearest pixel.
+ * longer than that is decoded, shrunk to it by Pillow's antialiased bilinear filter and encoded as
+ * JPEG of {@code jpeg-quality}; its mask shrinks by the nearest pixel.
  *
  * <p><b>The manifest</b> is UTF-8 JSON. Checksums are CRC32C (Castagnoli) as eight hexadecimal
  * digits; lengths and offsets are bytes.
@@ -129,7 +129,9 @@
  * by the stream keyed (seed, e); window w, of {@code window-blocks} consecutive blocks of that
  * permutation, is shuffled by the stream keyed (seed, e, w + 1). Rank r of N takes [r * B, (r + 1)
  * * B) of each global batch of N * B; what is left at the end of an epoch is dropped. A sample's
- * crop and flip come from the stream keyed (seed, e, hash(id)): row, column, flip, in this order.
- * So neither depends on N, on threads, or on where a run was resumed.
+ * augmentation comes from the stream keyed (seed, e, hash(id)); {@link sparkvision.data.transform}
+ * says how. So neither depends on N, on threads, or on where a run was resumed. With repeated
+ * augmentation ({@link sparkvision.data.SampleOrder}) positions p * R .. p * R + R - 1 show the
+ * sample at p, as far as the epoch reaches.
  */
 package sparkvision.data;

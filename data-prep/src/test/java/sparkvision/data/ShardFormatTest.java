@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import sparkvision.data.transform.Resize;
 
 /** Columns and statistics of each task. */
 final class ShardFormatTest {
@@ -210,6 +211,10 @@ final class ShardFormatTest {
                         "test", "", "", dir.resolve("out").toString(), 4, 1, 0, 20, 90, 0, 7)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("jpeg-quality 85, asked for is 90");
+  }
+
+  private static Images.Picture shrunk(Images.Picture picture) {
+    return Resize.resize(picture, 30, 20, Resize.Filter.BILINEAR);
   }
 
   @Test

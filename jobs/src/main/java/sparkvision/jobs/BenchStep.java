@@ -193,7 +193,7 @@ final class BenchStep extends ConfJob<BenchStep.Settings> {
   }
 
   /** The most memory that this process ever had, where the system tells. */
-  private static OptionalLong peakResident() throws IOException {
+  static OptionalLong peakResident() throws IOException {
     if (!Files.isReadable(STATUS)) {
       return OptionalLong.empty();
     }

@@ -125,6 +125,33 @@ class PipelineTest {
   }
 
   @Test
+  void aRecipeWithMixedTargetsTrainsToTheSameBitsTwice() throws Exception {
+    List<String> settings =
+        List.of(
+            "ranks=2",
+            "epochs=2",
+            "label-smoothing=0.1",
+            "images.interpolation=bicubic",
+            "augment.crop=resized",
+            "augment.policy=rand-m9-mstd0.5-inc1",
+            "augment.color-jitter=[0.3, 0.3, 0.3, 0]",
+            "augment.erase-probability=0.25",
+            "augment.mixup-alpha=0.8",
+            "augment.cutmix-alpha=1",
+            "augment.repeats=3",
+            "loader.threads=2",
+            "loader.prefetch-bytes=1");
+    String first = CLUSTER.hdfs("/runs/mixed");
+    String second = CLUSTER.hdfs("/runs/mixed-again");
+    train(first, settings.toArray(String[]::new));
+    train(second, settings.toArray(String[]::new));
+    assertThat(newest(first).step()).isEqualTo(16);
+    assertThat(weights(second, "model")).isEqualTo(weights(first, "model"));
+    assertThat(newest(first).state(RunState.class).history().epochs())
+        .allSatisfy(epoch -> assertThat(epoch.trainLoss()).isBetween(0.5, 3.0));
+  }
+
+  @Test
   void aSecondShardRunDoesNothing() throws Exception {
     Path manifest = new Path(CLUSTER.hdfs("/shards/train/_manifest.json"));
     long before = CLUSTER.files().getFileStatus(manifest).getModificationTime();
