@@ -50,13 +50,10 @@ import org.apache.hadoop.fs.FileStatus;
 public record Ade20k(String input, String split) implements Source {
 
   private static final String SCENES = "sceneCategories.txt";
-  private static final int IGNORE = 255;
   private static final JsonMapper JSON = new JsonMapper();
 
   public Ade20k {
-    if (!split.equals("training") && !split.equals("validation")) {
-      throw new IllegalArgumentException("Invalid split: " + split + " (training or validation)");
-    }
+    Setting.requireSplit(split, "training", "validation");
   }
 
   @Override
@@ -193,7 +190,7 @@ public record Ade20k(String input, String split) implements Source {
                 i % coded.width(),
                 Ade20kClasses.NAMES.size()));
       }
-      labels[i] = (byte) (number == 0 ? IGNORE : number - 1);
+      labels[i] = (byte) (number == 0 ? Sample.IGNORE : number - 1);
     }
     return labels;
   }
@@ -243,7 +240,7 @@ public record Ade20k(String input, String split) implements Source {
       throw new DataException(mask.path() + " is not in colour");
     }
     Map<Integer, Integer> labelByObject = objects(objects, json);
-    labelByObject.put(0, IGNORE);
+    labelByObject.put(0, Sample.IGNORE);
     byte[] labels = new byte[coded.width() * coded.height()];
     for (int i = 0; i < labels.length; i++) {
       int red = coded.pixels()[3 * i] & 0xFF;
@@ -279,7 +276,7 @@ public record Ade20k(String input, String split) implements Source {
         throw new DataException(file.path() + " has an object without name_ndx or name");
       }
       int label = Ade20kClasses.label(object.path("name").textValue());
-      labels.put(object.path("name_ndx").intValue(), label < 0 ? IGNORE : label);
+      labels.put(object.path("name_ndx").intValue(), label < 0 ? Sample.IGNORE : label);
     }
     return labels;
   }

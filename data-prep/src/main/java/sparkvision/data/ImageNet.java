@@ -63,9 +63,7 @@ public record ImageNet(String input, String split) implements Source {
   private static final int THREADS = 32;
 
   public ImageNet {
-    if (!split.equals(TRAIN) && !split.equals(VAL)) {
-      throw new IllegalArgumentException("Invalid split: " + split + " (train or val)");
-    }
+    Setting.requireSplit(split, TRAIN, VAL);
   }
 
   /** The classes by wnid, and the file or folder that they are from. */
@@ -117,8 +115,7 @@ public record ImageNet(String input, String split) implements Source {
   public Sample read(Configuration hadoop, String root, Item item) throws IOException {
     byte[] bytes = Storage.read(hadoop, root, item);
     try {
-      Images.Picture picture = Images.inspect(bytes);
-      return new Sample(item.id(), item.label(), picture.height(), picture.width(), bytes);
+      return Sample.ofPicture(item, bytes);
     } catch (DataException e) {
       if (item.offset() == 0) {
         throw e;

@@ -1,10 +1,13 @@
 package sparkvision.data;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.Serializable;
 import java.util.List;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.Augmentation;
+import sparkvision.data.transform.Normalization;
 import sparkvision.data.transform.PillowOps;
 import sparkvision.data.transform.Resize;
 import sparkvision.data.transform.Resize.Box;
@@ -51,26 +54,14 @@ public final class ImageTransform implements Serializable {
     public Options {
       require(imageSize >= 1, "image-size", imageSize, "must be >= 1");
       require(resize >= 0, "resize", resize, "must be >= 0; 0 leaves the size as it is");
-      require(channels == 1 || channels == 3, "channels", channels, "1 or 3");
       require(cropPadding >= 0, "crop-padding", cropPadding, "must be >= 0");
       require(
           flipProbability >= 0 && flipProbability <= 1,
           "flip-probability",
           flipProbability,
           "must be in 0..1");
-      require(
-          mean.size() == 1 || mean.size() == channels, "mean", mean, "one value, or per channel");
-      require(std.size() == 1 || std.size() == channels, "std", std, "one value, or per channel");
-      require(std.stream().allMatch(value -> value > 0), "std", std, "values must be > 0");
       mean = List.copyOf(mean);
       std = List.copyOf(std);
-    }
-
-    private static void require(boolean holds, String key, Object value, String allowed) {
-      if (!holds) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %s (%s)", key, value, allowed));
-      }
     }
   }
 
@@ -81,7 +72,7 @@ public final class ImageTransform implements Serializable {
   private final Resize.Filter filter;
   private final Augment augment;
   private final Augmentation policy;
-  private final float[][] values; // by channel and pixel
+  private final Normalization normalization;
 
   /** Without augmentation but padded crop and flip; resizes bilinearly. */
   public ImageTransform(Options options) {
@@ -90,24 +81,17 @@ public final class ImageTransform implements Serializable {
 
   /**
    * @param filter for resizing, in training and evaluation, and for geometric augmentation
-   * @throws IllegalArgumentException if there is no such policy
+   * @throws IllegalArgumentException if there is no such policy, or channels, mean and std do not
+   *     fit
    */
   public ImageTransform(Options options, Resize.Filter filter, Augment augment) {
     this.options = options;
     this.filter = filter;
     this.augment = augment;
-    int channels = options.channels();
-    int[] fill = new int[channels];
-    this.values = new float[channels][256];
-    for (int c = 0; c < channels; c++) {
-      double mean = options.mean().get(options.mean().size() == 1 ? 0 : c);
-      double std = options.std().get(options.std().size() == 1 ? 0 : c);
-      fill[c] = (int) Math.min(255, Math.rint(mean * 255));
-      for (int pixel = 0; pixel < 256; pixel++) {
-        values[c][pixel] = (float) ((pixel / 255.0 - mean) / std);
-      }
-    }
-    this.policy = Augmentation.policy(augment.policy(), new Augmentation.Canvas(filter, fill));
+    this.normalization = new Normalization(options.channels(), options.mean(), options.std());
+    this.policy =
+        Augmentation.policy(
+            augment.policy(), new Augmentation.Canvas(filter, normalization.meanColour()));
   }
 
   /** Floats of one picture: C * H * W. */
@@ -311,15 +295,6 @@ public final class ImageTransform implements Serializable {
   }
 
   private void write(Picture square, float[] target, int offset) {
-    byte[] pixels = square.pixels();
-    int channels = square.channels();
-    int plane = pixels.length / channels;
-    for (int c = 0; c < channels; c++) {
-      float[] value = values[c];
-      int to = offset + c * plane;
-      for (int i = 0; i < plane; i++) {
-        target[to + i] = value[pixels[i * channels + c] & 0xFF];
-      }
-    }
+    normalization.write(square, options.imageSize(), options.imageSize(), target, offset);
   }
 }

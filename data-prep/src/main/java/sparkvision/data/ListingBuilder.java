@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 
 /** Gathers what a source finds. */
-final class ListingBuilder {
+public final class ListingBuilder {
 
   private final Set<String> ids = new HashSet<>();
   private final List<Item> items = new ArrayList<>();
@@ -15,7 +15,7 @@ final class ListingBuilder {
   private long ignored;
 
   /** Takes an item; the second of two with the same id is quarantined. */
-  void add(Item item) {
+  public void add(Item item) {
     if (!ids.add(item.id())) {
       quarantine(item.path(), "another sample has the same id: " + item.id());
       return;
@@ -28,16 +28,21 @@ final class ListingBuilder {
    *
    * @param path relative to the root
    */
-  void quarantine(String path, String reason) {
+  public void quarantine(String path, String reason) {
     quarantined.add(new ShardManifest.Quarantined(path, reason));
   }
 
+  /** Items so far. */
+  public int size() {
+    return items.size();
+  }
+
   /** Counts a file that is no sample. */
-  void ignore() {
+  public void ignore() {
     ignored++;
   }
 
-  Listing build(Task task, SourceFolder folder, List<String> classes) {
+  public Listing build(Task task, SourceFolder folder, List<String> classes) {
     items.sort(Comparator.comparing(Item::id));
     return new Listing(task, folder.root(), classes, items, quarantined, ignored);
   }

@@ -26,10 +26,23 @@ public record Sample(
     byte[] mask,
     List<DetectedObject> objects) {
 
+  /** The value of a mask that neither loss nor metrics count. */
+  public static final int IGNORE = 255;
+
   private static final byte[] NONE = {};
 
   /** A picture with a class. */
   public Sample(String id, int label, int height, int width, byte[] image) {
     this(id, label, 1, height, width, image, NONE, List.of());
+  }
+
+  /**
+   * An item that is a picture, with the item's class.
+   *
+   * @throws DataException if the picture is not whole; the message is the reason alone
+   */
+  static Sample ofPicture(Item item, byte[] image) {
+    Images.Picture picture = Images.inspect(image);
+    return new Sample(item.id(), item.label(), picture.height(), picture.width(), image);
   }
 }

@@ -17,7 +17,6 @@ final class SampleStatistics implements Serializable {
 
   private static final long serialVersionUID = 1;
   private static final int SIZE_STEP = 32;
-  private static final int IGNORE = 255;
 
   private final Task task;
   private final long[] counts; // by class
@@ -109,7 +108,7 @@ final class SampleStatistics implements Serializable {
   }
 
   private void countMask(Sample sample) {
-    boolean[] seen = new boolean[IGNORE + 1];
+    boolean[] seen = new boolean[Sample.IGNORE + 1];
     if (task.isVolume()) {
       for (float value : Nifti.read(sample.mask(), Nifti.ONLY_CHANNEL).voxels()) {
         seen[(int) value] = true;
@@ -119,7 +118,7 @@ final class SampleStatistics implements Serializable {
         seen[value & 0xFF] = true;
       }
     }
-    for (int value = 0; value < IGNORE; value++) {
+    for (int value = 0; value < Sample.IGNORE; value++) {
       if (seen[value] && value >= counts.length) {
         throw new DataException(
             String.format(

@@ -91,6 +91,15 @@ public final class ShardSet {
     return places.size();
   }
 
+  /** The first samples of the set, at most so many. */
+  public List<Sample> first(int most) {
+    List<Sample> samples = new ArrayList<>();
+    for (int block = 0; block < blocks() && samples.size() < most; block++) {
+      samples.addAll(read(block));
+    }
+    return List.copyOf(samples.subList(0, Math.min(most, samples.size())));
+  }
+
   /**
    * Reads one block in one go and checks it.
    *

@@ -1,5 +1,7 @@
 package sparkvision.data;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
@@ -91,13 +93,6 @@ public final class Sharding {
           "max-bad-share",
           maxBadShare,
           "must be between 0 and 1");
-    }
-
-    private static void require(boolean holds, String key, Object value, String allowed) {
-      if (!holds) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %s (%s)", key, value, allowed));
-      }
     }
   }
 

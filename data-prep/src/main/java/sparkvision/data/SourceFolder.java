@@ -20,7 +20,7 @@ import org.apache.hadoop.fs.Path;
  *
  * @param root fully qualified
  */
-record SourceFolder(FileSystem files, String root) {
+public record SourceFolder(FileSystem files, String root) {
 
   /** Of a file that describes a data set; lists of labels have some megabytes. */
   private static final long MAX_TEXT_BYTES = 1L << 28;
@@ -31,7 +31,8 @@ record SourceFolder(FileSystem files, String root) {
    * @param what the data set, for messages
    * @throws IllegalArgumentException if there is no such folder
    */
-  static SourceFolder open(Configuration hadoop, String input, String what) throws IOException {
+  public static SourceFolder open(Configuration hadoop, String input, String what)
+      throws IOException {
     Path path = new Path(input);
     FileSystem files = Storage.of(path, hadoop);
     SourceFolder folder = new SourceFolder(files, files.makeQualified(path).toString());
@@ -43,18 +44,18 @@ record SourceFolder(FileSystem files, String root) {
   }
 
   /** Whether a file is named like a picture: {@code .jpg}, {@code .jpeg} or {@code .png}. */
-  static boolean isPicture(String name) {
+  public static boolean isPicture(String name) {
     String lower = name.toLowerCase(Locale.ROOT);
     return lower.endsWith(".jpg") || lower.endsWith(".jpeg") || lower.endsWith(".png");
   }
 
   /** A file's name without its extension. */
-  static String stem(String name) {
+  public static String stem(String name) {
     int dot = name.lastIndexOf('.');
     return dot < 0 ? name : name.substring(0, dot);
   }
 
-  boolean hasFolder(String path) throws IOException {
+  public boolean hasFolder(String path) throws IOException {
     return find(path).map(FileStatus::isDirectory).orElse(false);
   }
 
@@ -72,7 +73,7 @@ record SourceFolder(FileSystem files, String root) {
   }
 
   /** The entries of a folder by name, hidden ones left out. */
-  List<FileStatus> list(String path) throws IOException {
+  public List<FileStatus> list(String path) throws IOException {
     return Storage.list(files, full(path));
   }
 
@@ -81,7 +82,7 @@ record SourceFolder(FileSystem files, String root) {
   }
 
   /** A whole file that describes the data set. */
-  byte[] read(String path) throws IOException {
+  public byte[] read(String path) throws IOException {
     long length = files.getFileStatus(full(path)).getLen();
     if (length > MAX_TEXT_BYTES) {
       throw new DataException(
@@ -92,7 +93,7 @@ record SourceFolder(FileSystem files, String root) {
   }
 
   /** The lines of a UTF-8 text, stripped, up to the last that is not blank. */
-  List<String> lines(String path) throws IOException {
+  public List<String> lines(String path) throws IOException {
     return lines(read(path));
   }
 

@@ -48,8 +48,8 @@ public final class Storage {
     return entries;
   }
 
-  public static byte[] read(FileSystem files, Path path, long offset, int length)
-      throws IOException {
+  /** Reads a range of a file. */
+  static byte[] read(FileSystem files, Path path, long offset, int length) throws IOException {
     byte[] bytes = new byte[length];
     try (FSDataInputStream in = files.open(path)) {
       in.seek(offset);
@@ -66,16 +66,25 @@ public final class Storage {
    * @throws IOException if they cannot be read; the message names the file
    */
   public static byte[] read(Configuration hadoop, String root, Item item) throws IOException {
-    if (item.length() > MAX_ITEM_BYTES) {
-      throw new DataException(
-          "too large to read: " + item.length() + " bytes, at most " + MAX_ITEM_BYTES);
-    }
     // Not Path(root, path): Hadoop would take a colon in a file name for a scheme.
-    Path full = new Path(root + "/" + item.path());
+    Path path = new Path(root + "/" + item.path());
+    return readPart(of(path, hadoop), path, item.offset(), item.length());
+  }
+
+  /** Reads a whole file that belongs to a sample; throws as for an item. */
+  public static byte[] read(FileSystem files, FileStatus file) throws IOException {
+    return readPart(files, file.getPath(), 0, file.getLen());
+  }
+
+  private static byte[] readPart(FileSystem files, Path path, long offset, long length)
+      throws IOException {
+    if (length > MAX_ITEM_BYTES) {
+      throw new DataException("too large to read: " + length + " bytes, at most " + MAX_ITEM_BYTES);
+    }
     try {
-      return read(of(full, hadoop), full, item.offset(), (int) item.length());
+      return read(files, path, offset, (int) length);
     } catch (IOException e) {
-      throw new IOException("Cannot read " + full + ": " + e.getMessage(), e);
+      throw new IOException("Cannot read " + path + ": " + e.getMessage(), e);
     }
   }
 

@@ -41,9 +41,7 @@ public record TinyImageNet(String input, String split) implements Source {
   private static final String VAL_LABELS = "val/val_annotations.txt";
 
   public TinyImageNet {
-    if (!split.equals("train") && !split.equals("val")) {
-      throw new IllegalArgumentException("Invalid split: " + split + " (train or val)");
-    }
+    Setting.requireSplit(split, "train", "val");
   }
 
   @Override
@@ -68,9 +66,7 @@ public record TinyImageNet(String input, String split) implements Source {
 
   @Override
   public Sample read(Configuration hadoop, String root, Item item) throws IOException {
-    byte[] bytes = Storage.read(hadoop, root, item);
-    Images.Picture picture = Images.inspect(bytes);
-    return new Sample(item.id(), item.label(), picture.height(), picture.width(), bytes);
+    return Sample.ofPicture(item, Storage.read(hadoop, root, item));
   }
 
   private static List<String> names(SourceFolder folder, List<String> wnids) throws IOException {

@@ -132,7 +132,8 @@ final class ImageTransformTest {
             () -> transform.evaluate(new Sample("z", 0, 8, 8, new byte[] {1, 2}), target, 0))
         .isInstanceOf(DataException.class)
         .hasMessage("Cannot decode sample z: cannot be decoded");
-    assertThatThrownBy(() -> new ImageTransform.Options(8, 0, 2, 1, 0, ZERO, ONE))
+    assertThatThrownBy(
+            () -> new ImageTransform(new ImageTransform.Options(8, 0, 2, 1, 0, ZERO, ONE)))
         .hasMessage("Invalid channels: 2 (1 or 3)");
   }
 

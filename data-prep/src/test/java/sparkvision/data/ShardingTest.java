@@ -333,7 +333,7 @@ final class ShardingTest {
   @Test
   void refusesInputThatIsNoImageFolder() throws IOException {
     Path output = dir.resolve("out");
-    assertRefused(dir.resolve("nowhere"), Shards.options(output), "nowhere: no such path");
+    assertRefused(dir.resolve("nowhere"), Shards.options(output), "nowhere: no such folder");
     Files.createDirectories(dir.resolve("empty"));
     assertThatThrownBy(() -> Shards.of(dir.resolve("empty"), output))
         .isInstanceOf(DataException.class)

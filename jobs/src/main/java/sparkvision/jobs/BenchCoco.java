@@ -1,5 +1,7 @@
 package sparkvision.jobs;
 
+import static sparkvision.data.Setting.require;
+
 import com.fasterxml.jackson.core.JsonEncoding;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -38,12 +40,9 @@ final class BenchCoco extends ConfJob<BenchCoco.Settings> {
   record Settings(int images, int objects, int detections, long seed) {
 
     Settings {
-      if (images < 1 || objects < 1 || detections < 0) {
-        throw new IllegalArgumentException(
-            String.format(
-                "Invalid images, objects, detections: %d, %d, %d (must be at least 1, 1, 0)",
-                images, objects, detections));
-      }
+      require(images >= 1, "images", images, "must be at least 1");
+      require(objects >= 1, "objects", objects, "must be at least 1");
+      require(detections >= 0, "detections", detections, "must be at least 0");
     }
   }
 

@@ -1,5 +1,7 @@
 package sparkvision.jobs;
 
+import static sparkvision.data.Setting.require;
+
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
@@ -19,7 +21,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocatedFileStatus;
@@ -31,8 +32,11 @@ import sparkvision.data.DataException;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.Images;
 import sparkvision.data.Sample;
+import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.SourceFolder;
 import sparkvision.data.SplitMix;
+import sparkvision.data.Storage;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.Augmentation;
 import sparkvision.data.transform.ColorJitter;
@@ -62,16 +66,9 @@ final class BenchData extends ConfJob<BenchData.Settings> {
       int rounds) {
 
     Settings {
-      atLeastOne("images", images);
-      atLeastOne("threads", threads);
-      atLeastOne("rounds", rounds);
-    }
-
-    private static void atLeastOne(String key, int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %d (must be at least 1)", key, value));
-      }
+      require(images >= 1, "images", images, "must be at least 1");
+      require(threads >= 1, "threads", threads, "must be at least 1");
+      require(rounds >= 1, "rounds", rounds, "must be at least 1");
     }
   }
 
@@ -219,8 +216,8 @@ final class BenchData extends ConfJob<BenchData.Settings> {
     Path input = new Path(settings.input());
     FileSystem files = input.getFileSystem(hadoop);
     List<Sample> samples =
-        files.exists(new Path(input, "_manifest.json"))
-            ? ofShards(ShardSet.open(hadoop, settings.input()), settings.images())
+        files.exists(new Path(input, ShardManifest.NAME))
+            ? ShardSet.open(hadoop, settings.input()).first(settings.images())
             : ofFolder(files, input, settings.images());
     if (samples.isEmpty()) {
       throw new DataException("Cannot time images of " + settings.input() + ": there are none");
@@ -228,30 +225,19 @@ final class BenchData extends ConfJob<BenchData.Settings> {
     return samples;
   }
 
-  private static List<Sample> ofShards(ShardSet shards, int most) {
-    List<Sample> samples = new ArrayList<>();
-    for (int block = 0; block < shards.blocks() && samples.size() < most; block++) {
-      samples.addAll(shards.read(block));
-    }
-    return samples.subList(0, Math.min(most, samples.size()));
-  }
-
   private static List<Sample> ofFolder(FileSystem files, Path folder, int most) throws IOException {
     List<FileStatus> found = new ArrayList<>();
     RemoteIterator<LocatedFileStatus> all = files.listFiles(folder, true);
     while (all.hasNext()) {
       FileStatus file = all.next();
-      if (file.getPath().getName().toLowerCase(Locale.ROOT).matches(".*\\.(jpe?g|png)")) {
+      if (SourceFolder.isPicture(file.getPath().getName())) {
         found.add(file);
       }
     }
     Collections.sort(found);
     List<Sample> samples = new ArrayList<>();
     for (FileStatus file : found.subList(0, Math.min(most, found.size()))) {
-      byte[] bytes = new byte[Math.toIntExact(file.getLen())];
-      try (FSDataInputStream in = files.open(file.getPath())) {
-        in.readFully(bytes);
-      }
+      byte[] bytes = Storage.read(files, file);
       try {
         Images.Picture picture = Images.inspect(bytes);
         samples.add(

@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.hadoop.conf.Configuration;
@@ -21,7 +20,6 @@ import sparkvision.JobException.Exit;
 import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.checkpoint.Part;
-import sparkvision.data.Sample;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
 import sparkvision.report.Report;
@@ -96,12 +94,7 @@ final class Inspect implements Callable<Integer> {
   /** The page of a shard set. */
   static String page(String directory) {
     ShardSet shards = ShardSet.open(new Configuration(), directory);
-    List<Sample> samples = new ArrayList<>();
-    for (int block = 0; block < shards.blocks() && samples.size() < SHEET; block++) {
-      samples.addAll(shards.read(block));
-    }
-    return ShardPage.render(
-        shards.manifest(), directory, samples.subList(0, Math.min(SHEET, samples.size())));
+    return ShardPage.render(shards.manifest(), directory, shards.first(SHEET));
   }
 
   private static ObjectNode shards(String directory, Configuration hadoop) {

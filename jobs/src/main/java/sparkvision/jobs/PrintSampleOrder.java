@@ -1,5 +1,7 @@
 package sparkvision.jobs;
 
+import static sparkvision.data.Setting.require;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -30,22 +32,16 @@ final class PrintSampleOrder extends ConfJob<PrintSampleOrder.Settings> {
       int batchSize,
       int accumulateSteps,
       long seed,
-      int windowBlocks) {
+      int windowBlocks,
+      int repeats) {
 
     Settings {
-      check(ranks >= 1, "ranks", ranks, "at least 1");
-      check(rank >= 0 && rank < ranks, "rank", rank, "from 0 to ranks - 1");
-      check(epoch >= 0, "epoch", epoch, "at least 0");
-      check(firstStep >= 0, "first-step", firstStep, "at least 0");
-      check(batchSize >= 1, "batch-size", batchSize, "at least 1");
-      check(accumulateSteps >= 1, "accumulate-steps", accumulateSteps, "at least 1");
-    }
-
-    private static void check(boolean valid, String key, Object value, String allowed) {
-      if (!valid) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %s (must be %s)", key, value, allowed));
-      }
+      require(ranks >= 1, "ranks", ranks, "must be at least 1");
+      require(rank >= 0 && rank < ranks, "rank", rank, "must be from 0 to ranks - 1");
+      require(epoch >= 0, "epoch", epoch, "must be at least 0");
+      require(firstStep >= 0, "first-step", firstStep, "must be at least 0");
+      require(batchSize >= 1, "batch-size", batchSize, "must be at least 1");
+      require(accumulateSteps >= 1, "accumulate-steps", accumulateSteps, "must be at least 1");
     }
   }
 
@@ -100,7 +96,8 @@ final class PrintSampleOrder extends ConfJob<PrintSampleOrder.Settings> {
             (last + 1L) * batches,
             steps * batches);
     SampleOrder order =
-        new SampleOrder(shards.manifest(), settings.seed(), settings.windowBlocks());
+        new SampleOrder(
+            shards.manifest(), settings.seed(), settings.windowBlocks(), settings.repeats());
     int[] epoch = order.epoch(settings.epoch());
     Map<Integer, List<String>> ids = new HashMap<>(); // by block
     List<Turn> turns = new ArrayList<>();

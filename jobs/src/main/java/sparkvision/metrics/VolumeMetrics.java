@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.function.Function;
 import org.apache.commons.math3.stat.descriptive.rank.Percentile;
 import org.apache.commons.math3.stat.descriptive.rank.Percentile.EstimationType;
+import sparkvision.data.Sample;
 
 /**
  * Dice and 95 % Hausdorff distance of segmented volumes, by class, as means over cases.
@@ -35,7 +36,6 @@ public final class VolumeMetrics implements Serializable {
 
   private static final long serialVersionUID = 1;
 
-  private static final int IGNORE = 255;
   private static final double PERCENTILE = 95;
 
   /**
@@ -56,7 +56,7 @@ public final class VolumeMetrics implements Serializable {
    * @param classes with background
    */
   public VolumeMetrics(int classes) {
-    if (classes < 2 || classes > IGNORE) {
+    if (classes < 2 || classes > Sample.IGNORE) {
       throw new IllegalArgumentException("Invalid classes: " + classes + " (must be in 2..255)");
     }
     this.classes = classes;
@@ -84,7 +84,7 @@ public final class VolumeMetrics implements Serializable {
     long[] trueCount = new long[classes];
     long[] both = new long[classes];
     for (int i = 0; i < voxels; i++) {
-      if (truth[i] == IGNORE) {
+      if (truth[i] == Sample.IGNORE) {
         continue;
       }
       refuseUnknown(id, "predicted", predicted[i]);
@@ -122,7 +122,7 @@ public final class VolumeMetrics implements Serializable {
     int[] low = sizes.clone();
     int[] high = {-1, -1, -1};
     for (int i = 0; i < truth.length; i++) {
-      if (truth[i] != IGNORE && (predicted[i] == label || truth[i] == label)) {
+      if (truth[i] != Sample.IGNORE && (predicted[i] == label || truth[i] == label)) {
         int[] place = {i / (sizes[1] * sizes[2]), i / sizes[2] % sizes[1], i % sizes[2]};
         for (int axis = 0; axis < 3; axis++) {
           low[axis] = Math.min(low[axis], place[axis]);
@@ -142,7 +142,7 @@ public final class VolumeMetrics implements Serializable {
       int h = low[1] + i / box[2] % box[1];
       int w = low[2] + i % box[2];
       int at = (d * sizes[1] + h) * sizes[2] + w;
-      mine[i] = predicted[at] == label && truth[at] != IGNORE;
+      mine[i] = predicted[at] == label && truth[at] != Sample.IGNORE;
       theirs[i] = truth[at] == label;
     }
     boolean[] mySurface = DistanceTransform.surface(mine, box);

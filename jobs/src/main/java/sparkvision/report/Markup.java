@@ -84,4 +84,10 @@ final class Markup {
   static String key(String colorClass, String text) {
     return "<span class=\"key\"><i class=\"%s\"></i>%s</span>".formatted(colorClass, escape(text));
   }
+
+  /** What a colour that is no part of the style sheet means. */
+  static String swatch(String color, String text) {
+    return "<span class=\"key\"><i style=\"background:%s\"></i>%s</span>"
+        .formatted(color, escape(text));
+  }
 }

@@ -1,29 +1,24 @@
 package sparkvision.report;
 
-import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import javax.imageio.ImageIO;
 import sparkvision.data.Images;
+import sparkvision.data.Sample;
 import sparkvision.data.transform.OpenCvOps;
 import sparkvision.data.transform.OpenCvOps.Interpolation;
 
 /** Pictures beside their segmentations, true and predicted, laid over them in colours. */
 final class Overlay {
 
-  /** The label of pixels without one. */
-  private static final int IGNORE = 255;
-
   /** Longer sides are shrunk to this, pixels: three fit beside each other. */
   private static final int LONGEST_SIDE = 480;
 
   /** Classes that the legend names. */
   private static final int NAMED = 10;
+
+  private static final int JPEG_QUALITY = 85;
 
   /** A colour's share of a pixel, of 256. */
   private static final int OPACITY = 160;
@@ -95,7 +90,7 @@ final class Overlay {
     }
     for (byte label : labels.pixels()) {
       int index = label & 0xFF;
-      if (index != IGNORE && index >= classes) {
+      if (index != Sample.IGNORE && index >= classes) {
         throw new IllegalArgumentException(
             String.format(
                 "Cannot draw %s: label %d is none of the %d classes",
@@ -121,7 +116,7 @@ final class Overlay {
     for (int i = 0; i < pixels.length; i++) {
       int label = labels.pixels()[i / 3] & 0xFF;
       int value = pixels[i] & 0xFF;
-      if (label == IGNORE) {
+      if (label == Sample.IGNORE) {
         pixels[i] = (byte) (value / 3);
         continue;
       }
@@ -133,22 +128,7 @@ final class Overlay {
 
   /** A data: URI of a JPEG. */
   private static String source(Images.Picture picture) {
-    BufferedImage image =
-        new BufferedImage(picture.width(), picture.height(), BufferedImage.TYPE_INT_RGB);
-    byte[] pixels = picture.pixels();
-    for (int i = 0; i < pixels.length / 3; i++) {
-      int red = pixels[3 * i] & 0xFF;
-      int green = pixels[3 * i + 1] & 0xFF;
-      int blue = pixels[3 * i + 2] & 0xFF;
-      image.setRGB(i % picture.width(), i / picture.width(), red << 16 | green << 8 | blue);
-    }
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try {
-      ImageIO.write(image, "jpeg", bytes);
-    } catch (IOException e) {
-      throw new UncheckedIOException("Cannot encode a picture as JPEG", e);
-    }
-    return Picture.of(bytes.toByteArray()).source();
+    return Picture.of(Images.encodeJpeg(picture, JPEG_QUALITY)).source();
   }
 
   /** The classes of most pixels, in either segmentation. */
@@ -165,10 +145,7 @@ final class Overlay {
         .boxed()
         .sorted(Comparator.comparing(c -> -counts[c]))
         .limit(NAMED)
-        .map(
-            c ->
-                "<span class=\"key\"><i style=\"background:%s\"></i>%s</span>"
-                    .formatted(palette.css(c), Markup.escape(classes.get(c))))
+        .map(c -> Markup.swatch(palette.css(c), classes.get(c)))
         .collect(Collectors.joining());
   }
 }

@@ -29,19 +29,20 @@ final class SamplePicture {
 
   private static final int LONGER_SIDE = 320;
   private static final int JPEG_QUALITY = 85;
-  static final int IGNORE = 255;
   private static final float OPACITY = 0.45f;
-  private static final double GOLDEN_RATIO = 0.618_033_988_75;
 
   private final Sample sample;
   private final List<String> classes;
+  private final Palette palette;
   private final double scale;
   private final BufferedImage drawing;
   private final SortedSet<Integer> values = new TreeSet<>();
 
-  private SamplePicture(Sample sample, List<String> classes, Images.Picture picture) {
+  private SamplePicture(
+      Sample sample, List<String> classes, Palette palette, Images.Picture picture) {
     this.sample = sample;
     this.classes = classes;
+    this.palette = palette;
     this.scale = Math.min(1, (double) LONGER_SIDE / Math.max(picture.width(), picture.height()));
     int width = Math.max(1, (int) Math.round(scale * picture.width()));
     int height = Math.max(1, (int) Math.round(scale * picture.height()));
@@ -70,13 +71,13 @@ final class SamplePicture {
    *
    * @throws DataException if its picture, mask or volume cannot be read
    */
-  static Drawn draw(Sample sample, Task task, List<String> classes) {
+  static Drawn draw(Sample sample, Task task, List<String> classes, Palette palette) {
     Images.Picture picture = task.isVolume() ? slice(sample) : Images.decode(sample.image(), 3);
-    SamplePicture drawn = new SamplePicture(sample, classes, picture);
+    SamplePicture drawn = new SamplePicture(sample, classes, palette, picture);
     if (task.hasMask()) {
       byte[] mask =
           task.isVolume()
-              ? middle(sample, sample.mask(), 0, IGNORE)
+              ? middle(sample, sample.mask(), 0, Sample.IGNORE)
               : Images.decode(sample.mask(), 1).pixels();
       drawn.paint(mask, task.isVolume());
     }
@@ -119,16 +120,8 @@ final class SamplePicture {
 
   // Drawing
 
-  /** A colour of its own for each class, neighbours far apart. */
-  private static Color colour(int value) {
-    return value == IGNORE
-        ? Color.GRAY
-        : Color.getHSBColor((float) (value * GOLDEN_RATIO % 1), 0.85f, 1f);
-  }
-
-  /** The colour of a class as a style sheet has it. */
-  static String css(int value) {
-    return String.format("#%06x", colour(value).getRGB() & 0xFFFFFF);
+  private Color colour(int value) {
+    return value == Sample.IGNORE ? Color.GRAY : new Color(palette.colors().get(value));
   }
 
   /** Lays a mask over the picture; {@code clear} leaves class 0, the background, as it is. */

@@ -84,17 +84,19 @@ public final class ShardPage {
   // The contact sheet
 
   private static String sheet(ShardManifest manifest, List<Sample> samples) {
+    Palette palette = Palette.of(manifest.classes().size());
     return Markup.section(
         "samples",
         "Samples",
         "The first of the set, which were laid down in a random order.",
         samples.stream()
-            .map(sample -> card(manifest, sample))
+            .map(sample -> card(manifest, sample, palette))
             .collect(Collectors.joining("", "<div class=\"gallery sheet\">\n", "</div>")));
   }
 
-  private static String card(ShardManifest manifest, Sample sample) {
-    SamplePicture.Drawn drawn = SamplePicture.draw(sample, manifest.task(), manifest.classes());
+  private static String card(ShardManifest manifest, Sample sample, Palette palette) {
+    SamplePicture.Drawn drawn =
+        SamplePicture.draw(sample, manifest.task(), manifest.classes(), palette);
     String label = sample.label() < 0 ? "" : manifest.classes().get(sample.label());
     String size =
         sample.width()
@@ -121,18 +123,17 @@ public final class ShardPage {
                 : "<span title=\"%s\">%s</span>\n"
                     .formatted(Markup.escape(label), Markup.escape(label)),
             drawn.values().stream()
-                .map(value -> key(manifest.classes(), value))
+                .map(value -> key(manifest.classes(), palette, value))
                 .collect(Collectors.joining()),
             size,
             Markup.escape(sample.id()),
             Markup.escape(sample.id()));
   }
 
-  private static String key(List<String> classes, int value) {
-    return "<span class=\"key\"><i style=\"background:%s\"></i>%s</span>"
-        .formatted(
-            SamplePicture.css(value),
-            value == SamplePicture.IGNORE ? "ignored" : Markup.escape(classes.get(value)));
+  private static String key(List<String> classes, Palette palette, int value) {
+    return value == Sample.IGNORE
+        ? Markup.swatch("gray", "ignored")
+        : Markup.swatch(palette.css(value), classes.get(value));
   }
 
   // Histograms

@@ -129,7 +129,7 @@ class BadInputTest {
     expect(
         run("shard", "dataset=imagenet", "input=" + CLUSTER.images("val"), "output=" + output),
         2,
-        "Invalid split:  (train or val)");
+        "Cannot read the data set: key split is missing (give split=train or split=val)");
     expect(
         run("shard", "split=val", "input=" + CLUSTER.images("val"), "output=" + output),
         2,

@@ -28,10 +28,11 @@ class DatasetsTest {
     "imagenet,      val,        imagenet/ILSVRC,               classification,      26,  1000, 0",
     "tiny-imagenet, train,      imagenet/tiny-imagenet-200,    classification,      1000, 20,  0",
     "tiny-imagenet, val,        imagenet/tiny-imagenet-200,    classification,      400, 20,   0",
-    "coco,          train,      coco,                          detection,           -1,  80,   0",
-    "coco,          val,        coco,                          detection,           -1,  80,   0",
+    "coco,          train,      coco,                          detection,           59,  80,   0",
+    "coco,          val,        coco,                          detection,           66,  80,   0",
     "ade20k,        training,   ade20k/ADEChallengeData2016,   segmentation,        3,   150,  0",
     "ade20k,        validation, ade20k/ADEChallengeData2016,   segmentation,        3,   150,  0",
+    "ade20k,        training,   ade20k/ADE20K_2021_17_01,      segmentation,        3,   150,  0",
     "volumes,       ,           volumes/Task04_Hippocampus,    volume-segmentation, 130, 3,    0",
   })
   void becomesAShardSetAndAPage(
@@ -45,7 +46,7 @@ class DatasetsTest {
       throws Exception {
     Path root = DATA.resolve(input).toAbsolutePath().normalize();
     assumeTrue(Files.isDirectory(root), "no ../shared/data beside the checkout");
-    String name = dataset + (split == null ? "" : "-" + split);
+    String name = root.getFileName() + (split == null ? "" : "-" + split);
     Path output = Path.of("target/test-cluster/datasets", name).toAbsolutePath();
     FileUtil.fullyDelete(output.toFile());
     List<String> settings =
@@ -63,10 +64,8 @@ class DatasetsTest {
 
     JsonNode found = Inspect.inspect(output.toString());
     assertThat(found.get("task").asText()).isEqualTo(task);
-    if (samples >= 0) {
-      assertThat(found.get("samples").asInt()).isEqualTo(samples);
-    }
-    assertThat(estimate.items()).isEqualTo(found.get("samples").asInt());
+    assertThat(found.get("samples").asInt()).isEqualTo(samples);
+    assertThat(estimate.items()).isEqualTo(samples);
     assertThat(found.get("classes").asInt()).isEqualTo(classes);
     assertThat(found.get("quarantined").asInt()).isEqualTo(quarantined);
     String page = Inspect.page(output.toString());

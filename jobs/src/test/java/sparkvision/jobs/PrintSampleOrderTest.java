@@ -74,7 +74,7 @@ class PrintSampleOrderTest {
   @Test
   void isWhatTrainingReads() {
     ShardSet shards = ShardSet.open(new Configuration(), CLUSTER.hdfs("/shards/train"));
-    SampleOrder order = new SampleOrder(shards.manifest(), 9, 3);
+    SampleOrder order = new SampleOrder(shards.manifest(), 9, 3, 2);
     ImageTransform transform =
         new ImageTransform(new ImageTransform.Options(28, 0, 1, 0, 0, List.of(0.5), List.of(0.5)));
     int stepsPerEpoch = 256 / (3 * 5 * 2);
@@ -95,6 +95,7 @@ class PrintSampleOrderTest {
             "accumulate-steps=2",
             "seed=9",
             "window-blocks=3",
+            "repeats=2",
             "epoch=1",
             "first-step=2",
             "last-step=4");

@@ -22,6 +22,7 @@ import sparkvision.data.Images;
 import sparkvision.data.Item;
 import sparkvision.data.Listing;
 import sparkvision.data.Sample;
+import sparkvision.data.Setting;
 import sparkvision.data.ShardManifest.Quarantined;
 import sparkvision.data.Source;
 import sparkvision.data.Storage;
@@ -79,6 +80,7 @@ public record CocoSource(String annotations, String images) implements Source {
    */
   public static CocoSource ofSplit(Configuration hadoop, String root, String split)
       throws IOException {
+    Setting.requireSplit(split, "train", "val");
     Path path = new Path(root);
     FileSystem files = Storage.of(path, hadoop);
     for (String year : YEARS) {
@@ -102,8 +104,7 @@ public record CocoSource(String annotations, String images) implements Source {
 
   @Override
   public Sample read(Configuration hadoop, String root, Item item) throws IOException {
-    Path path = new Path(root + "/" + item.path());
-    byte[] image = Storage.read(Storage.of(path, hadoop), path, 0, Math.toIntExact(item.length()));
+    byte[] image = Storage.read(hadoop, root, item);
     Images.Picture picture = Images.inspect(image);
     ObjectCoding.Objects known = ObjectCoding.read(item.annotation());
     if (picture.height() != known.height() || picture.width() != known.width()) {

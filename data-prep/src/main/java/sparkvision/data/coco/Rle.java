@@ -323,10 +323,11 @@ public final class Rle implements Serializable {
   public byte[] toMask() {
     byte[] mask = new byte[height * width];
     int at = 0;
-    for (int i = 0; i < counts.length; i++) {
+    for (int i = 1; i < counts.length; i += 2) { // the even runs are background
+      at += counts[i - 1];
       int end = at + counts[i];
       for (; at < end; at++) {
-        mask[at % height * width + at / height] = (byte) (i % 2);
+        mask[at % height * width + at / height] = 1;
       }
     }
     return mask;

@@ -1,6 +1,6 @@
 package sparkvision.data.transform;
 
-import static sparkvision.data.transform.Normalization.require;
+import static sparkvision.data.Setting.require;
 
 import java.io.Serializable;
 import java.util.ArrayList;
@@ -40,6 +40,8 @@ import sparkvision.data.transform.Resize.Region;
 public final class DetectionTransform implements Serializable {
 
   private static final long serialVersionUID = 1;
+
+  private static final int CHANNELS = 3;
 
   /** A box that is not wider and higher than this, in pixels, is empty. */
   private static final double EMPTY = 1e-5;
@@ -111,12 +113,12 @@ public final class DetectionTransform implements Serializable {
    */
   public DetectionTransform(Options options) {
     this.options = options;
-    this.normalization = new Normalization(options.mean(), options.std());
+    this.normalization = new Normalization(CHANNELS, options.mean(), options.std());
   }
 
   /** Floats of one result: 3 * H * W. */
   public int size() {
-    return Normalization.CHANNELS * options.imageSize() * options.imageSize();
+    return CHANNELS * options.imageSize() * options.imageSize();
   }
 
   /**
@@ -183,7 +185,7 @@ public final class DetectionTransform implements Serializable {
 
   private static Picture decode(Sample sample) {
     try {
-      return Images.decode(sample.image(), Normalization.CHANNELS);
+      return Images.decode(sample.image(), CHANNELS);
     } catch (DataException e) {
       throw new DataException("Cannot decode sample " + sample.id() + ": " + e.getMessage(), e);
     }

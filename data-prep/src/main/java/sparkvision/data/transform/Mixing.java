@@ -1,5 +1,7 @@
 package sparkvision.data.transform;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.Serializable;
 import java.util.Arrays;
 import sparkvision.data.SplitMix;
@@ -31,12 +33,6 @@ public record Mixing(
         "mix-switch",
         switchProbability,
         "must be in 0..1");
-  }
-
-  private static void require(boolean holds, String key, Object value, String allowed) {
-    if (!holds) {
-      throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));
-    }
   }
 
   /** Whether batches are mixed at all, and so have soft targets. */

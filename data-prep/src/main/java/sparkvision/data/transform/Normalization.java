@@ -1,62 +1,69 @@
 package sparkvision.data.transform;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.Serializable;
 import java.util.Arrays;
 import java.util.List;
 import sparkvision.data.Images.Picture;
 
 /**
- * Turns colour pixels into the numbers a network takes: (pixel / 255 - mean) / std by channel.
- * Around the picture it pads with 0, which is the mean colour.
+ * Turns pixels into the numbers a network takes: (pixel / 255 - mean) / std by channel. Around the
+ * picture it pads with 0, which is the mean colour.
  */
-final class Normalization implements Serializable {
+public final class Normalization implements Serializable {
 
   private static final long serialVersionUID = 1;
 
-  static final int CHANNELS = 3;
-
-  private final float[][] values = new float[CHANNELS][256];
+  private final float[][] values; // by channel and pixel
+  private final int[] meanColour;
 
   /**
-   * @param mean of red, green, blue, or one for all; in 0..1
-   * @param std of red, green, blue, or one for all; in 0..1
-   * @throws IllegalArgumentException if there are not 1 or 3 of each, or a std is not positive
+   * @param channels 1 (grey) or 3 (red, green, blue)
+   * @param mean by channel, or one for all, in 0..1
+   * @param std by channel, or one for all, in 0..1
+   * @throws IllegalArgumentException if there is neither one of each nor one for each channel, or a
+   *     std is not positive
    */
-  Normalization(List<Double> mean, List<Double> std) {
-    require(mean.size() == 1 || mean.size() == CHANNELS, "mean", mean, "one value, or three");
-    require(std.size() == 1 || std.size() == CHANNELS, "std", std, "one value, or three");
+  public Normalization(int channels, List<Double> mean, List<Double> std) {
+    require(channels == 1 || channels == 3, "channels", channels, "1 or 3");
+    require(mean.size() == 1 || mean.size() == channels, "mean", mean, "one value, or per channel");
+    require(std.size() == 1 || std.size() == channels, "std", std, "one value, or per channel");
     require(std.stream().allMatch(value -> value > 0), "std", std, "values must be > 0");
-    for (int c = 0; c < CHANNELS; c++) {
+    this.values = new float[channels][256];
+    this.meanColour = new int[channels];
+    for (int c = 0; c < channels; c++) {
       double channelMean = mean.get(mean.size() == 1 ? 0 : c);
       double channelStd = std.get(std.size() == 1 ? 0 : c);
+      meanColour[c] = (int) Math.min(255, Math.rint(channelMean * 255));
       for (int pixel = 0; pixel < 256; pixel++) {
         values[c][pixel] = (float) ((pixel / 255.0 - channelMean) / channelStd);
       }
     }
   }
 
-  static void require(boolean holds, String key, Object value, String allowed) {
-    if (!holds) {
-      throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));
-    }
+  /** The mean as a pixel, 0..255 by channel. */
+  public int[] meanColour() {
+    return meanColour.clone();
   }
 
   /**
-   * Writes (3, height, width) with the picture in the upper left corner, from {@code offset} on.
+   * Writes (C, height, width) with the picture in the upper left corner, from {@code offset} on.
    *
-   * @param picture in colour, not larger than that
+   * @param picture of as many channels, not larger than that
    */
-  void write(Picture picture, int height, int width, float[] target, int offset) {
+  public void write(Picture picture, int height, int width, float[] target, int offset) {
     byte[] pixels = picture.pixels();
-    for (int c = 0; c < CHANNELS; c++) {
+    int channels = values.length;
+    for (int c = 0; c < channels; c++) {
       float[] value = values[c];
       for (int y = 0; y < height; y++) {
         int at = offset + (c * height + y) * width;
         int inside = y < picture.height() ? picture.width() : 0;
-        int pixel = y * picture.width() * CHANNELS + c;
+        int pixel = y * picture.width() * channels + c;
         for (int x = 0; x < inside; x++) {
           target[at + x] = value[pixels[pixel] & 0xFF];
-          pixel += CHANNELS;
+          pixel += channels;
         }
         Arrays.fill(target, at + inside, at + width, 0);
       }

@@ -1,6 +1,6 @@
 package sparkvision.data.transform;
 
-import static sparkvision.data.transform.Normalization.require;
+import static sparkvision.data.Setting.require;
 
 import java.io.Serializable;
 import java.util.List;
@@ -27,8 +27,7 @@ public final class SegmentationTransform implements Serializable {
 
   private static final long serialVersionUID = 1;
 
-  /** The label that neither loss nor metrics count. */
-  public static final int IGNORE = 255;
+  private static final int CHANNELS = 3;
 
   /** Crops that are looked at; the next one is taken as it is. */
   private static final int CROP_TRIES = 10;
@@ -92,7 +91,7 @@ public final class SegmentationTransform implements Serializable {
    * @param image normalised pixels, (3, height, width)
    * @param originalHeight of the picture as it is stored, pixels
    * @param originalWidth of the picture as it is stored, pixels
-   * @param labels (originalHeight, originalWidth); a class, or {@link #IGNORE}
+   * @param labels (originalHeight, originalWidth); a class, or {@link Sample#IGNORE}
    */
   @SuppressWarnings("ArrayRecordComponent") // carried along, never compared
   public record Example(
@@ -109,7 +108,7 @@ public final class SegmentationTransform implements Serializable {
    */
   public SegmentationTransform(Options options) {
     this.options = options;
-    this.normalization = new Normalization(options.mean(), options.std());
+    this.normalization = new Normalization(CHANNELS, options.mean(), options.std());
   }
 
   /** Labels of one training example: H * W; its image has three times as many values. */
@@ -155,7 +154,7 @@ public final class SegmentationTransform implements Serializable {
       for (int x = 0; x < options.cropWidth(); x++) {
         boolean inside = y < mask.height() && x < mask.width();
         labels[labelOffset + y * options.cropWidth() + x] =
-            inside ? mask.pixels()[y * mask.width() + x] & 0xFF : IGNORE;
+            inside ? mask.pixels()[y * mask.width() + x] & 0xFF : Sample.IGNORE;
       }
     }
   }
@@ -169,7 +168,7 @@ public final class SegmentationTransform implements Serializable {
   public Example evaluate(Sample sample) {
     Pair pair = decode(sample);
     Picture picture = resize(pair.picture(), 1, Interpolation.BILINEAR);
-    float[] image = new float[Normalization.CHANNELS * picture.height() * picture.width()];
+    float[] image = new float[CHANNELS * picture.height() * picture.width()];
     normalization.write(picture, picture.height(), picture.width(), image, 0);
     Picture mask = pair.mask();
     int[] labels = new int[mask.pixels().length];
@@ -181,7 +180,7 @@ public final class SegmentationTransform implements Serializable {
   }
 
   private static Pair decode(Sample sample) {
-    Picture picture = decode(sample, "picture", sample.image(), Normalization.CHANNELS);
+    Picture picture = decode(sample, "picture", sample.image(), CHANNELS);
     Picture mask = decode(sample, "mask", sample.mask(), 1);
     if (mask.width() != picture.width() || mask.height() != picture.height()) {
       throw new DataException(
@@ -244,7 +243,7 @@ public final class SegmentationTransform implements Serializable {
     }
     int labelled = 0;
     int most = 0;
-    for (int label = 0; label < IGNORE; label++) {
+    for (int label = 0; label < Sample.IGNORE; label++) {
       labelled += counts[label];
       most = Math.max(most, counts[label]);
     }

@@ -31,9 +31,10 @@ import sparkvision.data.DataException;
 import sparkvision.data.Images;
 import sparkvision.data.Item;
 import sparkvision.data.Listing;
+import sparkvision.data.ListingBuilder;
 import sparkvision.data.Sample;
-import sparkvision.data.ShardManifest.Quarantined;
 import sparkvision.data.Source;
+import sparkvision.data.SourceFolder;
 import sparkvision.data.Storage;
 import sparkvision.data.Task;
 
@@ -75,8 +76,6 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
 
   private static final String DECATHLON = "dataset.json";
   private static final String CLASSES = "classes.txt";
-  private static final int IGNORE = 255;
-  private static final long MAX_FILE_BYTES = 1L << 30;
 
   /** Labels that were scaled are off by rounding. */
   private static final double LABEL_TOLERANCE = 1e-3;
@@ -120,10 +119,10 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         throw new IllegalArgumentException(
             "Cannot read volumes " + root + ": it is a file, but not a .csv");
       }
-      return csv(new Folder(files, root.getParent().toString()), root.getName());
+      return csv(new Folder(files, root.getParent()), root.getName());
     }
 
-    Folder folder = new Folder(files, root.toString());
+    Folder folder = new Folder(files, root);
     if (folder.find(DECATHLON).isPresent()) {
       return decathlon(folder);
     }
@@ -153,20 +152,18 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
   }
 
   private static boolean isPicture(FileStatus entry) {
-    String name = lower(entry);
-    return entry.isFile()
-        && (name.endsWith(".jpg") || name.endsWith(".jpeg") || name.endsWith(".png"));
+    return entry.isFile() && SourceFolder.isPicture(entry.getPath().getName());
   }
 
   /** The root, and what is in its folders, each listed once. */
   private static final class Folder {
-    final FileSystem files;
+    final SourceFolder source;
     final String root;
     private final Map<String, Map<String, FileStatus>> known = new HashMap<>();
 
-    Folder(FileSystem files, String root) {
-      this.files = files;
-      this.root = root;
+    Folder(FileSystem files, Path root) {
+      this.source = new SourceFolder(files, root.toString());
+      this.root = source.root();
     }
 
     /** By name, sorted; of a folder that is not there, nothing. */
@@ -174,9 +171,8 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       Map<String, FileStatus> entries = known.get(folder);
       if (entries == null) {
         entries = new TreeMap<>();
-        Path path = new Path(root + "/" + folder);
-        if (files.exists(path)) {
-          for (FileStatus entry : Storage.list(files, path)) {
+        if (source.hasFolder(folder)) {
+          for (FileStatus entry : source.list(folder)) {
             entries.put(entry.getPath().getName(), entry);
           }
         }
@@ -189,11 +185,6 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       int slash = path.lastIndexOf('/');
       String parent = slash < 0 ? "" : path.substring(0, slash);
       return Optional.ofNullable(entries(parent).get(path.substring(slash + 1)));
-    }
-
-    byte[] read(String path) throws IOException {
-      Path file = new Path(root + "/" + path);
-      return Storage.read(files, file, 0, Math.toIntExact(files.getFileStatus(file).getLen()));
     }
   }
 
@@ -213,8 +204,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
   /** Collects items, and why others are none. */
   private static final class Found {
     final Folder folder;
-    final Map<String, Item> items = new TreeMap<>();
-    final List<Quarantined> quarantined = new ArrayList<>();
+    final ListingBuilder listing = new ListingBuilder();
 
     Found(Folder folder) {
       this.folder = folder;
@@ -226,7 +216,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         String path = relative(statedPath);
         add(path, label, 0, new byte[0]);
       } catch (DataException e) {
-        quarantined.add(new Quarantined(statedPath, e.getMessage()));
+        listing.quarantine(statedPath, e.getMessage());
       }
     }
 
@@ -240,7 +230,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
             required(mask).getModificationTime(),
             new Mask(mask, classes).toBytes());
       } catch (DataException e) {
-        quarantined.add(new Quarantined(statedPath, e.getMessage()));
+        listing.quarantine(statedPath, e.getMessage());
       }
     }
 
@@ -255,10 +245,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
           modified = Math.max(modified, frame.getModificationTime());
         }
       }
-      Item item = new Item(path, path, 0, length, modified, label, annotation);
-      if (items.putIfAbsent(path, item) != null) {
-        throw new DataException("listed twice");
-      }
+      listing.add(new Item(path, path, 0, length, modified, label, annotation));
     }
 
     private FileStatus required(String path) throws IOException {
@@ -274,14 +261,8 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       return String.join("/", names);
     }
 
-    Listing listing(Task task, List<String> classes, long ignored) {
-      return new Listing(
-          task,
-          folder.root,
-          classes,
-          List.copyOf(items.values()),
-          List.copyOf(quarantined),
-          ignored);
+    Listing listing(Task task, List<String> classes) {
+      return listing.build(task, folder.source, classes);
     }
   }
 
@@ -289,7 +270,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
     String file = folder.root + "/" + DECATHLON;
     JsonNode json;
     try {
-      json = new ObjectMapper().readTree(folder.read(DECATHLON));
+      json = new ObjectMapper().readTree(folder.source.read(DECATHLON));
     } catch (JsonProcessingException e) {
       throw new DataException("Cannot read " + file + ": " + e.getOriginalMessage(), e);
     } catch (CharConversionException e) {
@@ -315,18 +296,19 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       if (image.isTextual() && label.isTextual()) {
         found.add(image.textValue(), label.textValue(), classes.size());
       } else {
-        found.quarantined.add(
-            new Quarantined(DECATHLON + "#training[" + number + "]", "names no image and label"));
+        found.listing.quarantine(
+            DECATHLON + "#training[" + number + "]", "names no image and label");
       }
       number++;
     }
-    return found.listing(Task.VOLUME_SEGMENTATION, classes, 0);
+    return found.listing(Task.VOLUME_SEGMENTATION, classes);
   }
 
   private static void refuseMany(List<String> classes, String file) {
-    if (classes.size() > IGNORE) {
+    if (classes.size() > Sample.IGNORE) {
       throw new DataException(
-          String.format("Cannot read %s: %d classes, at most %d", file, classes.size(), IGNORE));
+          String.format(
+              "Cannot read %s: %d classes, at most %d", file, classes.size(), Sample.IGNORE));
     }
   }
 
@@ -339,7 +321,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
     try {
       rows =
           new CsvParser(settings)
-              .parseAll(new ByteArrayInputStream(folder.read(name)), StandardCharsets.UTF_8);
+              .parseAll(new ByteArrayInputStream(folder.source.read(name)), StandardCharsets.UTF_8);
     } catch (TextParsingException e) {
       throw new DataException("Cannot read " + file + ": not CSV", e);
     }
@@ -362,8 +344,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         good.add(row);
         labels.add(row[1]);
       } else {
-        found.quarantined.add(
-            new Quarantined(name + "#" + (i + 1), "row " + (i + 1) + " has not two values"));
+        found.listing.quarantine(name + "#" + (i + 1), "row " + (i + 1) + " has not two values");
       }
     }
     List<String> classes = masks ? classNames(folder, name) : List.copyOf(labels);
@@ -374,7 +355,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         found.add(row[0], classes.indexOf(row[1]));
       }
     }
-    return found.listing(masks ? Task.VOLUME_SEGMENTATION : Task.VOLUME_CLASSIFICATION, classes, 0);
+    return found.listing(masks ? Task.VOLUME_SEGMENTATION : Task.VOLUME_CLASSIFICATION, classes);
   }
 
   private static List<String> classNames(Folder folder, String table) throws IOException {
@@ -385,11 +366,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
               folder.root, table, CLASSES));
     }
     List<String> classes =
-        new String(folder.read(CLASSES), StandardCharsets.UTF_8)
-            .lines()
-            .map(String::strip)
-            .filter(line -> !line.isEmpty())
-            .toList();
+        folder.source.lines(CLASSES).stream().filter(line -> !line.isEmpty()).toList();
     refuseMany(classes, folder.root + "/" + CLASSES);
     return classes;
   }
@@ -397,16 +374,15 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
   private static Listing classFolders(Folder folder) throws IOException {
     Found found = new Found(folder);
     List<String> classes = new ArrayList<>();
-    long ignored = 0;
     for (FileStatus entry : folder.entries("").values()) {
       if (!entry.isDirectory()) {
-        ignored++;
+        found.listing.ignore();
         continue;
       }
       String name = entry.getPath().getName();
-      int before = found.items.size();
-      ignored += collect(found, name, classes.size());
-      if (found.items.size() == before) {
+      int before = found.listing.size();
+      collect(found, name, classes.size());
+      if (found.listing.size() == before) {
         throw new DataException(
             String.format(
                 "Cannot read volumes %s: class %s has none (files ending in .nii or .nii.gz, or"
@@ -421,12 +397,11 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
               + folder.root
               + ": it holds neither dataset.json, nor a CSV file, nor class folders");
     }
-    return found.listing(Task.VOLUME_CLASSIFICATION, classes, ignored);
+    return found.listing(Task.VOLUME_CLASSIFICATION, classes);
   }
 
   /** Adds the volumes of a folder and counts the files that are none. */
-  private static long collect(Found found, String folder, int label) throws IOException {
-    long ignored = 0;
+  private static void collect(Found found, String folder, int label) throws IOException {
     for (FileStatus entry : found.folder.entries(folder).values()) {
       String path = folder + "/" + entry.getPath().getName();
       if (entry.isDirectory()) {
@@ -435,15 +410,14 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         if (clip) {
           found.add(path, label);
         } else {
-          ignored += collect(found, path, label);
+          collect(found, path, label);
         }
       } else if (isNifti(entry)) {
         found.add(path, label);
       } else {
-        ignored++;
+        found.listing.ignore();
       }
     }
-    return ignored;
   }
 
   // Reading
@@ -454,7 +428,9 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
     FileSystem files = Storage.of(path, hadoop);
     FileStatus file = files.getFileStatus(path);
     Volume image =
-        file.isDirectory() ? clip(files, path) : Nifti.read(bytes(files, file), channel).toRas();
+        file.isDirectory()
+            ? clip(files, path)
+            : Nifti.read(Storage.read(files, file), channel).toRas();
     refuseInfinite(image);
     Optional<Volume> mask = Optional.empty();
     if (item.annotation().length > 0) {
@@ -481,18 +457,6 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         List.of());
   }
 
-  private static byte[] bytes(FileSystem files, FileStatus file) throws IOException {
-    if (file.getLen() > MAX_FILE_BYTES) {
-      throw new DataException(
-          "too large to read: " + file.getLen() + " bytes, at most " + MAX_FILE_BYTES);
-    }
-    try {
-      return Storage.read(files, file.getPath(), 0, (int) file.getLen());
-    } catch (IOException e) {
-      throw new IOException("Cannot read " + file.getPath() + ": " + e.getMessage(), e);
-    }
-  }
-
   private static void refuseInfinite(Volume image) {
     for (int i = 0; i < image.voxels().length; i++) {
       if (!Float.isFinite(image.voxels()[i])) {
@@ -512,7 +476,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       throws IOException {
     Volume mask;
     try {
-      mask = Nifti.read(bytes(files, files.getFileStatus(path)), Nifti.ONLY_CHANNEL).toRas();
+      mask = Nifti.read(Storage.read(files, files.getFileStatus(path)), Nifti.ONLY_CHANNEL).toRas();
     } catch (DataException e) {
       throw new DataException("mask " + path.getName() + ": " + e.getMessage(), e);
     }
@@ -568,7 +532,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
     float[] labels = mask.voxels();
     for (int i = 0; i < labels.length; i++) {
       float label = Math.round(labels[i]);
-      boolean known = (label >= 0 && label < classes) || label == IGNORE;
+      boolean known = (label >= 0 && label < classes) || label == Sample.IGNORE;
       if (!known || !(Math.abs(labels[i] - label) <= LABEL_TOLERANCE)) {
         throw new DataException(
             String.format(
@@ -598,7 +562,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       if (i > 0 && frames.get(i).number() == frames.get(i - 1).number()) {
         throw new DataException("frame " + name + " has the same number as another");
       }
-      Images.Picture picture = grey(name, bytes(files, frames.get(i).file()));
+      Images.Picture picture = grey(name, Storage.read(files, frames.get(i).file()));
       if (i == 0) {
         height = picture.height();
         width = picture.width();
@@ -628,7 +592,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
 
   private static long number(FileStatus frame) {
     String name = frame.getPath().getName();
-    Matcher matcher = LAST_NUMBER.matcher(name.substring(0, name.lastIndexOf('.')));
+    Matcher matcher = LAST_NUMBER.matcher(SourceFolder.stem(name));
     if (!matcher.find()) {
       throw new DataException("frame " + name + " has no number in its name");
     }

@@ -1,5 +1,7 @@
 package sparkvision.data.volume;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
@@ -42,7 +44,6 @@ public final class VolumeTransform implements Serializable {
   private static final long serialVersionUID = 1;
 
   private static final int BACKGROUND = 0;
-  private static final int IGNORE = 255;
 
   /**
    * A value drawn evenly from low to high, with some probability; else nothing is done.
@@ -136,12 +137,6 @@ public final class VolumeTransform implements Serializable {
 
   private static boolean isProbability(double value) {
     return value >= 0 && value <= 1;
-  }
-
-  private static void require(boolean holds, String key, Object value, String allowed) {
-    if (!holds) {
-      throw new IllegalArgumentException(String.format("Invalid %s: %s (%s)", key, value, allowed));
-    }
   }
 
   /** Both (D, H, W); labels are empty where there is no mask. */
@@ -331,7 +326,7 @@ public final class VolumeTransform implements Serializable {
       counts[(int) label]++;
     }
     counts[BACKGROUND] = 0;
-    counts[IGNORE] = 0;
+    counts[Sample.IGNORE] = 0;
     List<Integer> present = new ArrayList<>();
     for (int label = 0; label < counts.length; label++) {
       if (counts[label] > 0) {

@@ -334,9 +334,9 @@ final class CocoSourceTest {
   void findsASplitOf2017Or2014() throws IOException {
     Path root = dir.resolve("coco");
     for (String year : List.of("2014", "2017")) {
-      assertThatThrownBy(() -> CocoSource.ofSplit(HADOOP, root.toString(), "test"))
+      assertThatThrownBy(() -> CocoSource.ofSplit(HADOOP, root.toString(), "val"))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageContaining("annotations/instances_test2017.json and test2017/");
+          .hasMessageContaining("annotations/instances_val2017.json and val2017/");
       Files.createDirectories(root.resolve("train" + year));
       Files.createDirectories(root.resolve("annotations"));
       Files.writeString(root.resolve("annotations/instances_train" + year + ".json"), "{}");
@@ -344,6 +344,8 @@ final class CocoSourceTest {
       assertThat(source.images()).endsWith("coco/train" + year);
       assertThat(source.annotations()).endsWith("annotations/instances_train" + year + ".json");
     }
+    assertThatThrownBy(() -> CocoSource.ofSplit(HADOOP, root.toString(), "test"))
+        .hasMessage("Invalid split: test (train or val)");
   }
 
   @ParameterizedTest

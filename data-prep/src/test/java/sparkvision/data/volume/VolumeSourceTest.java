@@ -102,7 +102,8 @@ final class VolumeSourceTest {
         .containsExactly(tuple("imagesTr/a.nii.gz", -1), tuple("imagesTr/b ä.nii.gz", -1));
     assertThat(listing.quarantined())
         .containsExactly(
-            new Quarantined("imagesTr/a.nii.gz", "listed twice"),
+            new Quarantined(
+                "imagesTr/a.nii.gz", "another sample has the same id: imagesTr/a.nii.gz"),
             new Quarantined("imagesTr/c.nii.gz", "no such file: labelsTr/c.nii.gz"),
             new Quarantined("imagesTr/a.nii.gz", "no such file: labelsTs/c.nii.gz"),
             new Quarantined("../secret.nii", "not a path inside the folder: ../secret.nii"),
