@@ -5,7 +5,7 @@
  * Sources -> Source: Listing of Items, each read as a Sample
  *               |
  *            Sharding (Spark): Probe -> ShardWriter -> shard set -> ShardSet -> BatchLoader -> Batch
- *                                                                   SampleOrder, ImageTransform
+ *                                                                  SampleOrder, ImageTransform, Mixing
  * </pre>
  *
  * <h2>The shard set, format version 2</h2>
@@ -130,8 +130,11 @@
  * permutation, is shuffled by the stream keyed (seed, e, w + 1). Rank r of N takes [r * B, (r + 1)
  * * B) of each global batch of N * B; what is left at the end of an epoch is dropped. A sample's
  * augmentation comes from the stream keyed (seed, e, hash(id)); {@link sparkvision.data.transform}
- * says how. So neither depends on N, on threads, or on where a run was resumed. With repeated
- * augmentation ({@link sparkvision.data.SampleOrder}) positions p * R .. p * R + R - 1 show the
- * sample at p, as far as the epoch reaches.
+ * and {@link sparkvision.data.volume} say how. So neither depends on N, on threads, or on where a
+ * run was resumed; only how the pictures of a batch are mixed is keyed by step and rank.
+ *
+ * <p>With R repeats ({@link sparkvision.data.SampleOrder}) positions p * R .. p * R + R - 1 show
+ * the sample that would stand at p, as far as the epoch reaches; from the second repeat on its
+ * number is the last part of the key.
  */
 package sparkvision.data;
