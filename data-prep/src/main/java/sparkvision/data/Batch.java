@@ -9,5 +9,6 @@ import java.util.List;
  * @param ids sample ids in batch order
  * @param images normalised pixels, (B, C, H, W)
  * @param labels class indices, (B)
+ * @param targets (B, classes), the classes that mixed pictures are made of; empty if none are mixed
  */
-public record Batch(long step, List<String> ids, float[] images, long[] labels) {}
+public record Batch(long step, List<String> ids, float[] images, long[] labels, float[] targets) {}

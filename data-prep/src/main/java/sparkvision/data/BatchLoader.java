@@ -2,6 +2,7 @@ package sparkvision.data;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -13,14 +14,19 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import sparkvision.data.transform.Mixing;
 
 /**
  * The batches of one rank in order, decoded and augmented in background threads while the network
  * trains. What it yields depends on order, seed and slice only, not on threads or timing.
  *
  * <p>One thread reads the blocks of a window, each once, and keeps this rank's samples of it; it
- * runs at most one window ahead of the batch that {@link #next} will return. The other threads make
- * one batch each.
+ * runs at most one window ahead of the batch that {@link #next} will return. The other threads
+ * share the pictures of each batch. Batches that are ready or in the making hold at most so many
+ * bytes of numbers, though there is always one; the encoded pictures of the windows come on top.
+ *
+ * <p>How pictures of a batch are mixed is a pure function of (seed, epoch, step, rank).
  */
 public final class BatchLoader implements AutoCloseable {
 
@@ -43,21 +49,32 @@ public final class BatchLoader implements AutoCloseable {
                 rank, ranks, batchSize, firstStep, stepsPerEpoch));
       }
     }
+
+    /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
+    public int position(long step, int i) {
+      long batch = step % stepsPerEpoch * ranks + rank;
+      return Math.toIntExact(batch * batchSize + i);
+    }
   }
 
   private static final long CLOSE_MILLIS = 30_000;
 
+  /** Batches: more of them never help. */
+  private static final long MOST_AHEAD = 1024;
+
   private final ShardSet shards;
   private final SampleOrder order;
   private final ImageTransform transform;
+  private final Mixing mixing;
   private final long seed;
   private final Slice slice;
+  private final int parts; // of a batch
   private final int ahead;
   private final ExecutorService workers;
   private final List<Thread> threads = Collections.synchronizedList(new ArrayList<>());
 
   // Used by the thread that calls next() alone.
-  private final ArrayDeque<Future<Batch>> started = new ArrayDeque<>();
+  private final ArrayDeque<Making> started = new ArrayDeque<>();
   private long startedUpTo;
 
   // Guarded by this. A window's ordinal is epoch * windows an epoch + its number in the epoch.
@@ -68,12 +85,7 @@ public final class BatchLoader implements AutoCloseable {
   private boolean closed;
   private int blocksRead;
 
-  /**
-   * Starts reading at once.
-   *
-   * @param threads that decode, at least 1
-   * @param prefetch batches to keep ready, at least 1
-   */
+  /** Without mixing. */
   public BatchLoader(
       ShardSet shards,
       SampleOrder order,
@@ -81,11 +93,30 @@ public final class BatchLoader implements AutoCloseable {
       long seed,
       Slice slice,
       int threads,
-      int prefetch) {
-    if (threads < 1 || prefetch < 1) {
+      long prefetchBytes) {
+    this(shards, order, transform, Mixing.NONE, seed, slice, threads, prefetchBytes);
+  }
+
+  /**
+   * Starts reading at once.
+   *
+   * @param threads that decode, at least 1
+   * @param prefetchBytes of batches to keep ready, at least 1
+   */
+  public BatchLoader(
+      ShardSet shards,
+      SampleOrder order,
+      ImageTransform transform,
+      Mixing mixing,
+      long seed,
+      Slice slice,
+      int threads,
+      long prefetchBytes) {
+    if (threads < 1 || prefetchBytes < 1) {
       throw new IllegalArgumentException(
           String.format(
-              "Invalid loader: threads %d, prefetch %d (both must be >= 1)", threads, prefetch));
+              "Invalid loader: threads %d, prefetch-bytes %d (both must be >= 1)",
+              threads, prefetchBytes));
     }
     long used = (long) slice.stepsPerEpoch() * slice.ranks() * slice.batchSize();
     if (used > order.samples()) {
@@ -99,7 +130,13 @@ public final class BatchLoader implements AutoCloseable {
     this.transform = transform;
     this.seed = seed;
     this.slice = slice;
-    this.ahead = Math.max(threads, prefetch);
+    this.mixing = mixing;
+    this.parts = Math.min(threads, slice.batchSize());
+    this.ahead =
+        (int)
+            Math.max(
+                1,
+                Math.min(MOST_AHEAD, prefetchBytes / (4L * slice.batchSize() * transform.size())));
     this.startedUpTo = slice.firstStep();
     this.nextStep = slice.firstStep();
     this.workers = Executors.newFixedThreadPool(threads, task -> thread(task, "decode"));
@@ -134,7 +171,7 @@ public final class BatchLoader implements AutoCloseable {
     }
     Batch batch;
     try {
-      batch = started.remove().get();
+      batch = started.remove().await();
     } catch (ExecutionException e) {
       RuntimeException cause =
           e.getCause() instanceof RuntimeException known
@@ -196,32 +233,74 @@ public final class BatchLoader implements AutoCloseable {
 
   /** Batches that are made and wait to be taken. */
   long ready() {
-    return started.stream().filter(Future::isDone).count();
+    return started.stream().filter(Making::isDone).count();
   }
 
   private synchronized void startMore() {
     while (!closed && started.size() < ahead && startedUpTo < slice.endStep()) {
       long step = startedUpTo++;
-      started.add(workers.submit(() -> batch(step)));
+      started.add(new Making(step));
     }
   }
 
   // Decoding
 
-  private Batch batch(long step) throws InterruptedException {
-    int batchSize = slice.batchSize();
-    List<String> ids = new ArrayList<>(batchSize);
-    float[] images = new float[batchSize * transform.size()];
-    long[] labels = new long[batchSize];
-    int epoch = epoch(step);
-    SampleOrder.Plan plan = plan(epoch);
-    for (int i = 0; i < batchSize; i++) {
-      Sample sample = sample(window(step, i), plan.order()[position(step, i)]);
-      ids.add(sample.id());
-      labels[i] = sample.label();
-      transform.train(sample, seed, epoch, images, i * transform.size());
+  /** A batch in the making: each part of it by a thread, and who comes last mixes it. */
+  private final class Making {
+    private final Batch batch;
+    private final List<Future<?>> futures = new ArrayList<>();
+    private final AtomicInteger left = new AtomicInteger(parts);
+
+    Making(long step) {
+      int size = slice.batchSize();
+      int classes = shards.manifest().classes().size();
+      this.batch =
+          new Batch(
+              step,
+              Arrays.asList(new String[size]),
+              new float[Math.multiplyExact(size, transform.size())],
+              new long[size],
+              new float[mixing.mixes() ? Math.multiplyExact(size, classes) : 0]);
+      for (int part = 0; part < parts; part++) {
+        int from = (int) ((long) part * size / parts);
+        int to = (int) ((part + 1L) * size / parts);
+        futures.add(
+            workers.submit(
+                () -> {
+                  decode(from, to);
+                  return null;
+                }));
+      }
     }
-    return new Batch(step, ids, images, labels);
+
+    private void decode(int from, int to) throws InterruptedException {
+      int epoch = epoch(batch.step());
+      SampleOrder.Plan plan = plan(epoch);
+      for (int i = from; i < to; i++) {
+        int position = slice.position(batch.step(), i);
+        Sample sample = sample(window(batch.step(), i), plan.order()[position]);
+        batch.ids().set(i, sample.id());
+        batch.labels()[i] = sample.label();
+        transform.train(
+            sample, seed, epoch, order.repeat(position), batch.images(), i * transform.size());
+      }
+      if (left.decrementAndGet() == 0 && mixing.mixes()) {
+        SplitMix random = new SplitMix(seed, epoch, batch.step(), slice.rank());
+        mixing.apply(
+            batch.images(), transform.imageSize(), batch.labels(), batch.targets(), random);
+      }
+    }
+
+    Batch await() throws ExecutionException, InterruptedException {
+      for (Future<?> future : futures) {
+        future.get();
+      }
+      return batch;
+    }
+
+    boolean isDone() {
+      return futures.stream().allMatch(Future::isDone);
+    }
   }
 
   private synchronized Sample sample(long window, int index) throws InterruptedException {
@@ -241,15 +320,9 @@ public final class BatchLoader implements AutoCloseable {
     return Math.toIntExact(step / slice.stepsPerEpoch());
   }
 
-  /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
-  private int position(long step, int i) {
-    long batch = step % slice.stepsPerEpoch() * slice.ranks() + slice.rank();
-    return Math.toIntExact(batch * slice.batchSize() + i);
-  }
-
   private long window(long step, int i) {
     int epoch = epoch(step);
-    return (long) epoch * order.windows() + plan(epoch).windowOf(position(step, i));
+    return (long) epoch * order.windows() + plan(epoch).windowOf(slice.position(step, i));
   }
 
   private synchronized SampleOrder.Plan plan(int epoch) {
@@ -270,7 +343,7 @@ public final class BatchLoader implements AutoCloseable {
           for (int i = 0; i < slice.batchSize(); i++) {
             needed
                 .computeIfAbsent(window(step, i), window -> new ArrayList<>())
-                .add(plan.order()[position(step, i)]);
+                .add(plan.order()[slice.position(step, i)]);
           }
         }
         for (Map.Entry<Long, List<Integer>> window : needed.entrySet()) {

@@ -14,16 +14,16 @@ import javax.imageio.ImageReader;
 import javax.imageio.event.IIOReadWarningListener;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.opencv.global.opencv_core;
 import org.bytedeco.opencv.global.opencv_imgcodecs;
 import org.bytedeco.opencv.global.opencv_imgproc;
 import org.bytedeco.opencv.opencv_core.Mat;
-import org.bytedeco.opencv.opencv_core.Size;
 
 /**
- * Decodes, encodes and resizes pictures with OpenCV; thread-safe, and all native memory is freed
- * before a method returns.
+ * Decodes and encodes pictures with OpenCV; thread-safe, and all native memory is freed before a
+ * method returns.
  *
  * <p>JPEG (grey, YCbCr, RGB, CMYK, YCCK) and PNG (every colour type and depth) are read. 16-bit
  * channels keep their high byte, alpha is dropped, embedded colour profiles and EXIF orientation
@@ -86,6 +86,17 @@ public final class Images {
    * @throws DataException if it cannot be decoded
    */
   public static Picture decode(byte[] encoded, int channels) {
+    return decode(encoded, channels, 1);
+  }
+
+  /**
+   * As {@link #decode(byte[], int)}; of a JPEG, each pixel stands for a square of {@code reduction}
+   * pixels, which the codec gets from fewer coefficients in less time. The right and lower edge may
+   * stand for less.
+   *
+   * @param reduction 1, 2, 4 or 8; above 1 for JPEG only, see {@link #isJpeg}
+   */
+  public static Picture decode(byte[] encoded, int channels, int reduction) {
     if (encoded.length == 0) {
       throw new DataException("empty file");
     }
@@ -97,6 +108,15 @@ public final class Images {
               case 3 -> opencv_imgcodecs.IMREAD_COLOR_RGB;
               default ->
                   throw new IllegalArgumentException("Invalid channels: " + channels + " (1 or 3)");
+            }
+            | switch (reduction) {
+              case 1 -> 0;
+              case 2 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_2;
+              case 4 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_4;
+              case 8 -> opencv_imgcodecs.IMREAD_REDUCED_GRAYSCALE_8;
+              default ->
+                  throw new IllegalArgumentException(
+                      "Invalid reduction: " + reduction + " (1, 2, 4 or 8)");
             };
     try (BytePointer data = new BytePointer(bytes);
         Mat input = new Mat(1, bytes.length, opencv_core.CV_8UC1, data);
@@ -120,7 +140,7 @@ public final class Images {
   }
 
   /** Whether a picture of this size can be held. */
-  static boolean fits(long width, long height) {
+  public static boolean fits(long width, long height) {
     return width <= MAX_SIDE && height <= MAX_SIDE && width * height <= MAX_PIXELS;
   }
 
@@ -133,44 +153,54 @@ public final class Images {
     }
   }
 
+  /**
+   * The channels of a picture that {@link #inspect} has accepted before, from its header: 1 if it
+   * was stored in grey, else 3.
+   */
+  static int channels(byte[] encoded) {
+    if (isPng(encoded)) {
+      int colour = encoded[25];
+      return colour == 0 || colour == 4 ? 1 : 3;
+    }
+    int at = 2;
+    while (!isFrame(encoded[at + 1] & 0xFF)) {
+      boolean fill = encoded[at + 1] == (byte) 0xFF;
+      at += fill ? 1 : 2 + ((encoded[at + 2] & 0xFF) << 8 | (encoded[at + 3] & 0xFF));
+    }
+    return encoded[at + 9] == 1 ? 1 : 3;
+  }
+
   /** Encodes as PNG; the same pixels always give the same bytes. */
   public static byte[] encodePng(Picture picture) {
+    return encode(picture, ".png");
+  }
+
+  /**
+   * Encodes as baseline JPEG with chroma at half size; the same pixels always give the same bytes.
+   *
+   * @param quality of libjpeg, 1 to 100
+   */
+  public static byte[] encodeJpeg(Picture picture, int quality) {
+    return encode(picture, ".jpg", opencv_imgcodecs.IMWRITE_JPEG_QUALITY, quality);
+  }
+
+  private static byte[] encode(Picture picture, String format, int... parameters) {
     try (BytePointer data = new BytePointer(picture.pixels());
         Mat rgb = view(picture, data);
         Mat bgr = new Mat();
-        BytePointer extension = new BytePointer(".png");
+        BytePointer extension = new BytePointer(format);
+        IntPointer settings = new IntPointer(parameters);
         BytePointer encoded = new BytePointer()) {
       if (picture.channels() == 3) {
         opencv_imgproc.cvtColor(rgb, bgr, opencv_imgproc.COLOR_RGB2BGR);
       }
       Mat source = picture.channels() == 3 ? bgr : rgb;
-      if (!opencv_imgcodecs.imencode(extension, source, encoded)) {
-        throw new IllegalStateException("Cannot encode PNG: OpenCV refused");
+      if (!opencv_imgcodecs.imencode(extension, source, encoded, settings)) {
+        throw new IllegalStateException("Cannot encode " + format + ": OpenCV refused");
       }
       byte[] bytes = new byte[(int) encoded.limit()];
       encoded.get(bytes);
       return bytes;
-    }
-  }
-
-  /** Resizes: area averaging (antialiased) when shrinking, bilinear when growing. */
-  public static Picture resize(Picture picture, int width, int height) {
-    if (picture.width() == width && picture.height() == height) {
-      return picture;
-    }
-    boolean shrinking = width <= picture.width() && height <= picture.height();
-    try (BytePointer data = new BytePointer(picture.pixels());
-        Mat source = view(picture, data);
-        Mat target = new Mat();
-        Size size = new Size(width, height)) {
-      opencv_imgproc.resize(
-          source,
-          target,
-          size,
-          0,
-          0,
-          shrinking ? opencv_imgproc.INTER_AREA : opencv_imgproc.INTER_LINEAR);
-      return copy(target);
     }
   }
 
@@ -187,11 +217,18 @@ public final class Images {
 
   // JPEG
 
-  private static boolean isJpeg(byte[] bytes) {
+  /** Whether the bytes begin like a JPEG. */
+  public static boolean isJpeg(byte[] bytes) {
     return bytes.length > 3
         && (bytes[0] & 0xFF) == 0xFF
         && (bytes[1] & 0xFF) == 0xD8
         && (bytes[2] & 0xFF) == 0xFF;
+  }
+
+  /** Whether a marker begins a frame header: size and number of components. */
+  private static boolean isFrame(int marker) {
+    boolean tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
+    return marker >= 0xC0 && marker <= 0xCF && !tables;
   }
 
   /**
@@ -219,8 +256,7 @@ public final class Images {
       if (at + length > bytes.length) {
         throw new DataException("truncated JPEG: it ends in its header");
       }
-      boolean tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
-      if (marker >= 0xC0 && marker <= 0xCF && !tables && length >= 10) {
+      if (isFrame(marker) && length >= 10) {
         components = bytes[at + 9] & 0xFF;
         refuseLarge(
             (bytes[at + 7] & 0xFF) << 8 | (bytes[at + 8] & 0xFF),
@@ -257,7 +293,8 @@ public final class Images {
 
   // PNG
 
-  private static boolean isPng(byte[] bytes) {
+  /** Whether the bytes begin as a PNG does. */
+  static boolean isPng(byte[] bytes) {
     return bytes.length >= 8 && Arrays.equals(bytes, 0, 8, PNG_SIGNATURE, 0, 8);
   }
 

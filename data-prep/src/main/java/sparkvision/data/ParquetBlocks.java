@@ -7,12 +7,12 @@ import java.io.OutputStream;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.zip.CRC32C;
 import org.apache.parquet.ParquetReadOptions;
 import org.apache.parquet.column.ParquetProperties;
 import org.apache.parquet.column.page.PageReadStore;
 import org.apache.parquet.example.data.Group;
-import org.apache.parquet.example.data.simple.SimpleGroup;
 import org.apache.parquet.example.data.simple.convert.GroupRecordConverter;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.ParquetFileWriter;
@@ -25,11 +25,7 @@ import org.apache.parquet.io.OutputFile;
 import org.apache.parquet.io.PositionOutputStream;
 import org.apache.parquet.io.RecordReader;
 import org.apache.parquet.io.SeekableInputStream;
-import org.apache.parquet.io.api.Binary;
-import org.apache.parquet.schema.LogicalTypeAnnotation;
 import org.apache.parquet.schema.MessageType;
-import org.apache.parquet.schema.PrimitiveType.PrimitiveTypeName;
-import org.apache.parquet.schema.Types;
 
 /**
  * A Parquet file whose row groups hold exactly the samples they are told to, with a checksum each.
@@ -39,32 +35,21 @@ import org.apache.parquet.schema.Types;
  */
 final class ParquetBlocks implements AutoCloseable {
 
-  static final MessageType SCHEMA =
-      Types.buildMessage()
-          .required(PrimitiveTypeName.BINARY)
-          .as(LogicalTypeAnnotation.stringType())
-          .named("id")
-          .required(PrimitiveTypeName.INT32)
-          .named("label")
-          .required(PrimitiveTypeName.INT32)
-          .named("width")
-          .required(PrimitiveTypeName.INT32)
-          .named("height")
-          .required(PrimitiveTypeName.BINARY)
-          .named("image")
-          .named("sample");
-
+  private final Task task;
+  private final MessageType schema;
   private final SummedStream stream;
   private final ParquetFileWriter writer;
   private final List<ShardManifest.Block> blocks = new ArrayList<>();
 
   /** Writes to {@code out}, which {@link #close} closes. */
-  ParquetBlocks(OutputStream out) throws IOException {
+  ParquetBlocks(Task task, OutputStream out) throws IOException {
+    this.task = task;
+    schema = SampleRows.schema(task);
     stream = new SummedStream(out);
     writer =
         new ParquetFileWriter(
             new StreamOutput(stream),
-            SCHEMA,
+            schema,
             ParquetFileWriter.Mode.CREATE,
             ParquetWriter.DEFAULT_BLOCK_SIZE,
             0,
@@ -79,19 +64,15 @@ final class ParquetBlocks implements AutoCloseable {
     ByteArrayOutputStream file = new ByteArrayOutputStream();
     try (ParquetWriter<Group> rows =
         ExampleParquetWriter.builder(new StreamOutput(new SummedStream(file)))
-            .withType(SCHEMA)
+            .withType(schema)
             .withRowGroupSize(1L << 40)
             .withDictionaryEncoding("id", false)
             .withDictionaryEncoding("image", false)
+            .withDictionaryEncoding("mask", false)
+            .withDictionaryEncoding("objects.list.element.rle", false)
             .build()) {
       for (Sample sample : samples) {
-        SimpleGroup row = new SimpleGroup(SCHEMA);
-        row.add("id", sample.id());
-        row.add("label", sample.label());
-        row.add("width", sample.width());
-        row.add("height", sample.height());
-        row.add("image", Binary.fromConstantByteArray(sample.image()));
-        rows.write(row);
+        rows.write(SampleRows.row(task, schema, sample));
       }
     }
     long offset = stream.getPos();
@@ -106,7 +87,13 @@ final class ParquetBlocks implements AutoCloseable {
   /** Writes the footer and describes the file. */
   ShardManifest.ShardFile finish(String name) throws IOException {
     stream.block.reset();
-    writer.end(Map.of("sparkvision.shard-version", Integer.toString(ShardManifest.VERSION)));
+    writer.end(
+        new TreeMap<>(
+            Map.of(
+                "sparkvision.shard-version",
+                Integer.toString(ShardManifest.VERSION),
+                "sparkvision.task",
+                task.toString())));
     return new ShardManifest.ShardFile(
         name, stream.getPos(), hex(stream.file), List.copyOf(blocks), hex(stream.block));
   }
@@ -117,8 +104,10 @@ final class ParquetBlocks implements AutoCloseable {
   }
 
   /** Parses one row group of a file of which only this row group and the footer are at hand. */
-  static List<Sample> parse(long fileLength, ShardManifest.Block block, byte[] bytes, byte[] footer)
+  static List<Sample> parse(
+      Task task, long fileLength, ShardManifest.Block block, byte[] bytes, byte[] footer)
       throws IOException {
+    MessageType schema = SampleRows.schema(task);
     InputFile file = new MemoryInput(fileLength, block.offset(), bytes, footer);
     ParquetReadOptions options =
         ParquetReadOptions.builder()
@@ -131,18 +120,11 @@ final class ParquetBlocks implements AutoCloseable {
       }
       RecordReader<Group> rows =
           new ColumnIOFactory()
-              .getColumnIO(SCHEMA)
-              .getRecordReader(pages, new GroupRecordConverter(SCHEMA));
+              .getColumnIO(schema)
+              .getRecordReader(pages, new GroupRecordConverter(schema));
       List<Sample> samples = new ArrayList<>(block.samples());
       for (int i = 0; i < block.samples(); i++) {
-        Group row = rows.read();
-        samples.add(
-            new Sample(
-                row.getString("id", 0),
-                row.getInteger("label", 0),
-                row.getInteger("width", 0),
-                row.getInteger("height", 0),
-                row.getBinary("image", 0).getBytes()));
+        samples.add(SampleRows.sample(task, rows.read()));
       }
       return samples;
     }

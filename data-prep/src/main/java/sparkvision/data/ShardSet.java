@@ -91,6 +91,15 @@ public final class ShardSet {
     return places.size();
   }
 
+  /** The first samples of the set, at most so many. */
+  public List<Sample> first(int most) {
+    List<Sample> samples = new ArrayList<>();
+    for (int block = 0; block < blocks() && samples.size() < most; block++) {
+      samples.addAll(read(block));
+    }
+    return List.copyOf(samples.subList(0, Math.min(most, samples.size())));
+  }
+
   /**
    * Reads one block in one go and checks it.
    *
@@ -115,7 +124,7 @@ public final class ShardSet {
               storage, path, place.block().offset(), Math.toIntExact(place.block().length()));
       String name = path + " block " + file.blocks().indexOf(place.block());
       check(name, Storage.crc32c(bytes), place.block().crc32c());
-      return ParquetBlocks.parse(file.length(), place.block(), bytes, footer);
+      return ParquetBlocks.parse(manifest.task(), file.length(), place.block(), bytes, footer);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read shard " + path + ": " + e.getMessage(), e);
     }

@@ -1,95 +1,98 @@
 package sparkvision.data;
 
+import static sparkvision.data.Setting.require;
+
 import java.io.IOException;
 import java.io.OutputStream;
-import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Collections;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HexFormat;
-import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.UUID;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import java.util.stream.Collectors;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkException;
-import org.apache.spark.api.java.JavaFutureAction;
-import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.sql.SparkSession;
-import org.apache.spark.util.LongAccumulator;
-import org.apache.spark.util.SerializableConfiguration;
 
 /**
- * The Spark job that turns an image folder into a shard set; see the package description for what
- * it writes.
+ * The Spark job that turns a source into a shard set; see the package description for what it
+ * writes.
  *
  * <pre>
- * list the folder -> probe every picture -> permute the good ones -> write files -> manifest
+ * list -> probe every item -> permute the good ones -> write files -> rename them -> manifest
  * </pre>
  *
- * Both passes read pictures on the executors; the driver sees names, checksums and counts only,
- * some 300 bytes a picture.
+ * Both passes read on the executors; the driver sees items, checksums and counts only, some 300
+ * bytes a picture.
  */
 public final class Sharding {
 
   private static final String TEMPORARY = "_temporary";
   private static final String OWNER = "sparkvision-sharding";
   private static final String FILE_PATTERN = "part-\\d{5}\\.parquet";
-  private static final long MAX_BLOCK_BYTES = 1L << 30;
-  private static final long POLL_MILLIS = 200;
+
+  /** Renames at a time: where a rename is a copy, one after the other would take hours. */
+  private static final int RENAMES = 8;
 
   private Sharding() {}
 
   /**
-   * What to shard, and how.
+   * How to shard.
    *
-   * @param dataset the layout of the input, a name for people
-   * @param input an image folder; see {@link ImageFolder}
+   * @param dataset the layout of the input, for the manifest
+   * @param split of the data set, for the manifest; empty if it has none
+   * @param preparation what the source does to samples, for the manifest; empty if nothing
    * @param output a directory that does not exist, is empty, or holds this very shard set
    * @param samplesPerBlock samples of a row group
-   * @param blocksPerFile row groups of a file
-   * @param maxQuarantinedShare of the pictures, 0..1; above it the job fails
+   * @param targetFileBytes about the bytes of a file
+   * @param files their number; 0 follows from {@code targetFileBytes}, and is at least one for
+   *     every task that can run at a time
+   * @param resize shorter side of the stored pictures, pixels; 0 stores the bytes as they came
+   * @param jpegQuality of resized pictures, 1 to 100
+   * @param maxBadShare bad inputs of all, 0..1; above it the job fails
    * @param seed of the order in which samples are laid down
    */
   public record Options(
       String dataset,
-      String input,
+      String split,
+      String preparation,
       String output,
       int samplesPerBlock,
-      int blocksPerFile,
-      double maxQuarantinedShare,
+      long targetFileBytes,
+      int files,
+      int resize,
+      int jpegQuality,
+      double maxBadShare,
       long seed) {
 
     public Options {
       require(samplesPerBlock >= 1, "samples-per-block", samplesPerBlock, "must be at least 1");
-      require(blocksPerFile >= 1, "blocks-per-file", blocksPerFile, "must be at least 1");
+      require(targetFileBytes >= 1, "target-file-bytes", targetFileBytes, "must be at least 1");
+      require(files >= 0, "files", files, "must be at least 0; 0 chooses");
+      require(resize >= 0, "resize", resize, "must be at least 0; 0 keeps the bytes as they came");
       require(
-          maxQuarantinedShare >= 0 && maxQuarantinedShare <= 1,
-          "max-quarantined-share",
-          maxQuarantinedShare,
+          jpegQuality >= 1 && jpegQuality <= 100,
+          "jpeg-quality",
+          jpegQuality,
+          "must be between 1 and 100");
+      require(
+          maxBadShare >= 0 && maxBadShare <= 1,
+          "max-bad-share",
+          maxBadShare,
           "must be between 0 and 1");
-    }
-
-    private static void require(boolean holds, String key, Object value, String allowed) {
-      if (!holds) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %s (%s)", key, value, allowed));
-      }
     }
   }
 
@@ -106,37 +109,254 @@ public final class Sharding {
   public record Outcome(ShardManifest manifest, boolean alreadyDone) {}
 
   /**
+   * What a run would do, from a part of the items.
+   *
+   * @param items that the source lists
+   * @param tried items that were read
+   * @param bad of those that were tried
+   * @param blocks in the set
+   * @param files in the set
+   * @param bytes of the set
+   * @param slots tasks that run at a time
+   * @param seconds of reading, checking and encoding on that many slots; not of writing
+   */
+  public record Estimate(
+      Task task,
+      int classes,
+      long items,
+      long tried,
+      long bad,
+      long blocks,
+      long files,
+      long bytes,
+      int slots,
+      double seconds) {}
+
+  /**
    * Writes a shard set, or finds that it is there already.
    *
    * @throws IllegalArgumentException if the input is missing or the output holds something else
-   * @throws DataException if the input is no image folder, or too many pictures are bad
+   * @throws DataException if the input is laid out otherwise, or too much of it is bad
    * @throws IllegalStateException if the job failed; a {@link SparkException} is its cause when the
    *     cluster is to blame and the same call may succeed later
    */
-  public static Outcome run(SparkSession spark, Options options, Listener listener) {
+  public static Outcome run(SparkSession spark, Source source, Options options, Listener listener) {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
     Configuration hadoop = context.hadoopConfiguration();
-    ImageFolder folder = ImageFolder.list(hadoop, options.input());
-    try {
+    try (SparkPass pass = new SparkPass(context, listener)) {
+      Input input = list(hadoop, source, options);
       Path path = new Path(options.output());
       FileSystem storage = Storage.of(path, hadoop);
       Path output = storage.makeQualified(path);
-      Broadcast<SerializableConfiguration> conf =
-          context.broadcast(new SerializableConfiguration(hadoop));
-      try {
-        if (storage.exists(new Path(output, ShardManifest.NAME))) {
-          return existing(context, conf, options, folder, output, listener);
-        }
-        refuseForeign(storage, output);
-        Probed probed = probe(context, conf, folder, listener);
-        refuseBad(options, folder, probed);
-        return write(context, conf, options, folder, probed, storage, output, listener);
-      } finally {
-        conf.destroy();
+      if (isFinished(storage, output)) {
+        return existing(hadoop, pass, options, input, output);
       }
+      refuseForeign(storage, output);
+      Probe probe = Probe.run(pass, input.reading(), input.items());
+      List<ShardManifest.Quarantined> quarantined = quarantined(input, probe);
+      refuseBad(options, input, probe, quarantined);
+      return write(hadoop, pass, options, input, probe, quarantined, storage, output);
     } catch (IOException e) {
       throw new UncheckedIOException(
-          "Cannot shard " + options.input() + " to " + options.output() + ": " + e.getMessage(), e);
+          "Cannot shard to " + options.output() + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Tries out a part of the items on the executors, and writes nothing.
+   *
+   * @throws IllegalArgumentException if the input is missing
+   * @throws DataException if the input is laid out otherwise
+   */
+  public static Estimate estimate(
+      SparkSession spark, Source source, Options options, Listener listener) {
+    JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
+    try (SparkPass pass = new SparkPass(context, listener)) {
+      Input input = list(context.hadoopConfiguration(), source, options);
+      Trial.Result trial = Trial.run(pass, input.reading(), input.items());
+      long items = input.items().size();
+      long good = items - Math.round((double) items * trial.bad() / trial.tried());
+      long bytes =
+          Math.round((double) trial.bytes() * good / Math.max(1, trial.tried() - trial.bad()));
+      return new Estimate(
+          input.reading().task(),
+          input.reading().classes(),
+          items,
+          trial.tried(),
+          trial.bad(),
+          ShardWriter.blocks(good, options.samplesPerBlock()),
+          files(options, good, bytes, pass.slots()),
+          bytes,
+          pass.slots(),
+          trial.seconds() / trial.tried() * items / pass.slots());
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot list the input: " + e.getMessage(), e);
+    }
+  }
+
+  // The input
+
+  /**
+   * What there is to shard.
+   *
+   * @param items by id, without a second of the same id
+   * @param quarantined before anything was read
+   */
+  private record Input(
+      Reading reading,
+      Listing listing,
+      List<Item> items,
+      List<ShardManifest.Quarantined> quarantined) {
+
+    /** Samples, good and bad. */
+    long inputs() {
+      return items.size() + (long) quarantined.size();
+    }
+
+    String root() {
+      return listing.root();
+    }
+
+    /** Hash of what the listing says; neither the root nor times are part of it. */
+    String hash() {
+      MessageDigest digest = sha256();
+      update(digest, listing.task().toString());
+      listing.classes().forEach(name -> update(digest, name));
+      for (Item item : items) {
+        update(
+            digest,
+            String.format(
+                "%s\t%s\t%d\t%d\t%d\t%s",
+                item.id(),
+                item.path(),
+                item.offset(),
+                item.length(),
+                item.label(),
+                Storage.hex(Storage.crc32c(item.annotation()))));
+      }
+      return HexFormat.of().formatHex(digest.digest());
+    }
+
+    /** Hash of what was read. */
+    String fingerprint(Probe probe) {
+      MessageDigest digest = sha256();
+      update(digest, hash());
+      for (int i = 0; i < items.size(); i++) {
+        update(digest, probe.problems[i] == null ? Storage.hex(probe.crcs[i]) : "bad");
+      }
+      return HexFormat.of().formatHex(digest.digest());
+    }
+
+    long newest() {
+      return items.stream().mapToLong(Item::modified).max().orElse(0);
+    }
+
+    private static MessageDigest sha256() {
+      try {
+        return MessageDigest.getInstance("SHA-256");
+      } catch (NoSuchAlgorithmException e) {
+        throw new IllegalStateException("Cannot hash: this Java has no SHA-256", e);
+      }
+    }
+
+    private static void update(MessageDigest digest, String line) {
+      digest.update((line + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+  }
+
+  private static Input list(Configuration hadoop, Source source, Options options)
+      throws IOException {
+    Listing listing = source.list(hadoop);
+    if (options.resize() > 0 && (listing.task().isVolume() || listing.task() == Task.DETECTION)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid resize: %d (must be 0 for %s: its boxes, masks or voxels are tied to the"
+                  + " size)",
+              options.resize(), listing.task()));
+    }
+    Map<String, Item> items = new LinkedHashMap<>();
+    List<ShardManifest.Quarantined> quarantined = new ArrayList<>(listing.quarantined());
+    for (Item item : listing.items().stream().sorted(Comparator.comparing(Item::id)).toList()) {
+      Item first = items.putIfAbsent(item.id(), item);
+      if (first != null) {
+        quarantined.add(
+            new ShardManifest.Quarantined(
+                item.id(),
+                item.path(),
+                item.offset(),
+                String.format(
+                    "duplicate id: the first is at byte %d of %s", first.offset(), first.path())));
+      }
+    }
+    if (items.isEmpty()) {
+      throw new DataException("Cannot shard " + listing.root() + ": it holds no samples");
+    }
+    StoredForm form = new StoredForm(options.resize(), options.jpegQuality());
+    Reading reading =
+        new Reading(source, listing.task(), listing.root(), listing.classes().size(), form);
+    return new Input(reading, listing, List.copyOf(items.values()), quarantined);
+  }
+
+  private static List<ShardManifest.Quarantined> quarantined(Input input, Probe probe) {
+    List<ShardManifest.Quarantined> found = new ArrayList<>(input.quarantined());
+    for (int i = 0; i < probe.problems.length; i++) {
+      if (probe.problems[i] != null) {
+        Item item = input.items().get(i);
+        found.add(
+            new ShardManifest.Quarantined(
+                item.id(), item.path(), item.offset(), probe.problems[i]));
+      }
+    }
+    found.sort(Comparator.comparing(ShardManifest.Quarantined::id));
+    return found;
+  }
+
+  private static void refuseBad(
+      Options options, Input input, Probe probe, List<ShardManifest.Quarantined> quarantined) {
+    refuseShare(options, input, quarantined);
+    int classes = input.reading().classes();
+    long[] listed = new long[classes];
+    long[] good = new long[classes];
+    long samples = 0;
+    for (int i = 0; i < probe.problems.length; i++) {
+      int label = input.items().get(i).label();
+      boolean labelled = label >= 0 && label < classes;
+      if (labelled) {
+        listed[label]++;
+      }
+      if (probe.problems[i] == null) {
+        samples++;
+        if (labelled) {
+          good[label]++;
+        }
+      }
+    }
+    for (int label = 0; label < classes; label++) {
+      if (listed[label] > 0 && good[label] == 0) {
+        throw new DataException(
+            String.format(
+                "Cannot shard %s: no sample of class %s can be read",
+                input.root(), input.listing().classes().get(label)));
+      }
+    }
+    if (samples == 0) {
+      throw new DataException("Cannot shard " + input.root() + ": no sample can be read");
+    }
+  }
+
+  private static void refuseShare(
+      Options options, Input input, List<ShardManifest.Quarantined> quarantined) {
+    if (quarantined.size() > options.maxBadShare() * input.inputs()) {
+      throw new DataException(
+          String.format(
+              "Cannot shard %s: %d of %d inputs are bad, more than max-bad-share %s allows; the"
+                  + " first is %s: %s",
+              input.root(),
+              quarantined.size(),
+              input.inputs(),
+              options.maxBadShare(),
+              quarantined.get(0).id(),
+              quarantined.get(0).reason()));
     }
   }
 
@@ -144,20 +364,25 @@ public final class Sharding {
 
   /** Compares a finished set with what was asked for; reads the input only if it was touched. */
   private static Outcome existing(
-      JavaSparkContext context,
-      Broadcast<SerializableConfiguration> conf,
-      Options options,
-      ImageFolder folder,
-      Path output,
-      Listener listener) {
-    ShardManifest manifest =
-        ShardSet.open(context.hadoopConfiguration(), output.toString()).manifest();
+      Configuration hadoop, SparkPass pass, Options options, Input input, Path output) {
+    ShardManifest manifest = ShardSet.open(hadoop, output.toString()).manifest();
     Map<String, List<Object>> compared = new HashMap<>();
     compared.put("dataset", List.of(manifest.dataset(), options.dataset()));
+    compared.put("split", List.of(manifest.split(), options.split()));
+    compared.put("preparation", List.of(manifest.preparation(), options.preparation()));
     compared.put(
         "samples-per-block", List.of(manifest.samplesPerBlock(), options.samplesPerBlock()));
-    compared.put("blocks-per-file", List.of(manifest.blocksPerFile(), options.blocksPerFile()));
+    compared.put("resize", List.of(manifest.resize(), options.resize()));
+    compared.put("jpeg-quality", List.of(manifest.jpegQuality(), jpegQuality(options)));
     compared.put("seed", List.of(manifest.seed(), options.seed()));
+    if (options.files() > 0) {
+      long blocks = ShardWriter.blocks(manifest.samples(), manifest.samplesPerBlock());
+      compared.put(
+          "files", List.of((long) manifest.files().size(), Math.min(blocks, options.files())));
+    } else {
+      compared.put(
+          "target-file-bytes", List.of(manifest.targetFileBytes(), options.targetFileBytes()));
+    }
     compared.forEach(
         (key, values) -> {
           if (!values.get(0).equals(values.get(1))) {
@@ -169,21 +394,47 @@ public final class Sharding {
           }
         });
 
-    boolean same = manifest.listing().equals(listing(folder));
+    boolean same = manifest.listing().equals(input.hash());
     boolean untouched =
-        manifest.source().equals(folder.root()) && manifest.newestInput() == newest(folder);
+        manifest.source().equals(input.root()) && manifest.newestInput() == input.newest();
     if (same && !untouched) {
-      same = manifest.fingerprint().equals(probe(context, conf, folder, listener).fingerprint);
+      Probe probe = Probe.run(pass, input.reading(), input.items());
+      same = manifest.fingerprint().equals(input.fingerprint(probe));
     }
     if (!same) {
       throw new IllegalArgumentException(
           String.format(
-              "Cannot shard %s to %s: it holds shards of other pictures (made from %s); choose"
+              "Cannot shard %s to %s: it holds shards of other inputs (made from %s); choose"
                   + " another output",
-              folder.root(), output, manifest.source()));
+              input.root(), output, manifest.source()));
     }
-    refuseShare(options, folder, manifest.quarantined());
+    refuseShare(options, input, manifest.quarantined());
     return new Outcome(manifest, true);
+  }
+
+  /** What the manifest says: no quality where nothing is encoded. */
+  private static int jpegQuality(Options options) {
+    return options.resize() == 0 ? 0 : options.jpegQuality();
+  }
+
+  /**
+   * Whether there is a manifest. Half a one beside our mark is what a broken run left on a store
+   * that renames by copying.
+   */
+  private static boolean isFinished(FileSystem storage, Path output) throws IOException {
+    Path manifest = new Path(output, ShardManifest.NAME);
+    if (!storage.exists(manifest)) {
+      return false;
+    }
+    if (!storage.exists(owner(output))) {
+      return true;
+    }
+    int length = Math.toIntExact(storage.getFileStatus(manifest).getLen());
+    return ShardManifest.isWhole(Storage.read(storage, manifest, 0, length));
+  }
+
+  private static Path owner(Path output) {
+    return new Path(new Path(output, TEMPORARY), OWNER);
   }
 
   /** Accepts nothing but an absent or empty directory, or what a broken run of ours left. */
@@ -194,10 +445,10 @@ public final class Sharding {
     if (!storage.getFileStatus(output).isDirectory()) {
       throw new IllegalArgumentException("Cannot shard to " + output + ": it is a file");
     }
-    boolean ours = storage.exists(new Path(new Path(output, TEMPORARY), OWNER));
+    boolean ours = storage.exists(owner(output));
     for (FileStatus entry : Storage.list(storage, output)) {
       String name = entry.getPath().getName();
-      if (!ours || !(name.equals(TEMPORARY) || name.matches(FILE_PATTERN))) {
+      if (!ours || !name.matches(TEMPORARY + "|" + FILE_PATTERN + "|" + ShardManifest.NAME)) {
         throw new IllegalArgumentException(
             String.format(
                 "Cannot shard to %s: it holds something else (%s); choose an empty directory",
@@ -225,481 +476,151 @@ public final class Sharding {
     }
   }
 
-  // Pass 1
+  // Writing
 
-  /** What the probe of a part of the pictures found; by index in that part. */
-  private static final class Part implements Serializable {
-    private static final long serialVersionUID = 1;
-    final int[] crcs;
-    final int[] widths;
-    final int[] heights;
-    final Map<Integer, String> problems = new HashMap<>();
-    final Sums grey = new Sums();
-    final Sums colour = new Sums();
-
-    Part(int pictures) {
-      crcs = new int[pictures];
-      widths = new int[pictures];
-      heights = new int[pictures];
-    }
+  /**
+   * How many files: those asked for, or as many as {@code bytes} fill and one a slot at least; but
+   * never more than blocks.
+   */
+  private static int files(Options options, long samples, long bytes, int slots) {
+    long target = options.targetFileBytes();
+    long files =
+        options.files() > 0 ? options.files() : Math.max(slots, (bytes + target - 1) / target);
+    long blocks = ShardWriter.blocks(samples, options.samplesPerBlock());
+    return Math.toIntExact(Math.min(files, blocks));
   }
-
-  /** Exact sums over 8-bit pixels, so that they do not depend on how pictures were divided. */
-  private static final class Sums implements Serializable {
-    private static final long serialVersionUID = 1;
-    long pixels;
-    final long[] sum = new long[3];
-    final long[] squares = new long[3];
-
-    void add(Images.Picture picture) {
-      int channels = picture.channels();
-      byte[] values = picture.pixels();
-      pixels += (long) picture.width() * picture.height();
-      for (int i = 0; i < values.length; i += channels) {
-        for (int c = 0; c < channels; c++) {
-          int value = values[i + c] & 0xFF;
-          sum[c] += value;
-          squares[c] += (long) value * value;
-        }
-      }
-    }
-
-    void add(Sums other) {
-      pixels += other.pixels;
-      for (int c = 0; c < 3; c++) {
-        sum[c] += other.sum[c];
-        squares[c] += other.squares[c];
-      }
-    }
-  }
-
-  /** The whole of pass 1, by index in the folder's pictures. */
-  private static final class Probed {
-    final int[] crcs;
-    final int[] widths;
-    final int[] heights;
-    final String[] problems;
-    final Sums grey = new Sums();
-    final Sums colour = new Sums();
-    final String fingerprint;
-
-    Probed(ImageFolder folder, List<Part> parts) {
-      int pictures = folder.images().size();
-      crcs = new int[pictures];
-      widths = new int[pictures];
-      heights = new int[pictures];
-      problems = new String[pictures];
-      int at = 0;
-      for (Part part : parts) {
-        System.arraycopy(part.crcs, 0, crcs, at, part.crcs.length);
-        System.arraycopy(part.widths, 0, widths, at, part.widths.length);
-        System.arraycopy(part.heights, 0, heights, at, part.heights.length);
-        for (Map.Entry<Integer, String> problem : part.problems.entrySet()) {
-          problems[at + problem.getKey()] = problem.getValue();
-        }
-        grey.add(part.grey);
-        colour.add(part.colour);
-        at += part.crcs.length;
-      }
-      MessageDigest digest = sha256();
-      for (int i = 0; i < pictures; i++) {
-        ImageFolder.Image image = folder.images().get(i);
-        String line = image.path() + "\t" + image.length() + "\t" + Storage.hex(crcs[i]) + "\n";
-        digest.update(line.getBytes(StandardCharsets.UTF_8));
-      }
-      fingerprint = HexFormat.of().formatHex(digest.digest());
-    }
-  }
-
-  private static Probed probe(
-      JavaSparkContext context,
-      Broadcast<SerializableConfiguration> conf,
-      ImageFolder folder,
-      Listener listener) {
-    int pictures = folder.images().size();
-    int slots = context.defaultParallelism();
-    int slices = Math.max(Math.min(pictures, 8 * slots), pictures / 1024);
-    List<byte[]> packed = new ArrayList<>(slices);
-    for (long slice = 0; slice < slices; slice++) {
-      int from = (int) (slice * pictures / slices);
-      int to = (int) ((slice + 1) * pictures / slices);
-      packed.add(
-          TaskBytes.pack(folder.images().subList(from, to).toArray(ImageFolder.Image[]::new)));
-    }
-    LongAccumulator done = context.sc().longAccumulator("pictures probed");
-    String root = folder.root();
-    JavaRDD<byte[]> parts =
-        context
-            .parallelize(packed, slices)
-            .map(
-                images ->
-                    TaskBytes.pack(
-                        probePart(
-                            conf.value().value(),
-                            root,
-                            List.of(TaskBytes.unpack(images, ImageFolder.Image[].class)),
-                            done)));
-    return new Probed(folder, await(context, parts, Part.class, "probe", done, pictures, listener));
-  }
-
-  private static Part probePart(
-      Configuration hadoop, String root, List<ImageFolder.Image> mine, LongAccumulator done)
-      throws IOException {
-    Part part = new Part(mine.size());
-    for (int i = 0; i < mine.size(); i++) {
-      byte[] bytes = bytes(hadoop, root, mine.get(i).path(), mine.get(i).length());
-      part.crcs[i] = Storage.crc32c(bytes);
-      try {
-        Images.Picture picture = Images.inspect(bytes);
-        part.widths[i] = picture.width();
-        part.heights[i] = picture.height();
-        (picture.channels() == 1 ? part.grey : part.colour).add(picture);
-      } catch (DataException e) {
-        part.problems.put(i, e.getMessage());
-      }
-      done.add(1);
-    }
-    return part;
-  }
-
-  private static byte[] bytes(Configuration hadoop, String root, String path, long length)
-      throws IOException {
-    // Not Path(root, path): Hadoop would take a colon in a file name for a scheme.
-    Path full = new Path(root + "/" + path);
-    try {
-      return Storage.read(Storage.of(full, hadoop), full, 0, Math.toIntExact(length));
-    } catch (IOException e) {
-      throw new IOException("Cannot read picture " + full + ": " + e.getMessage(), e);
-    }
-  }
-
-  private static void refuseBad(Options options, ImageFolder folder, Probed probed) {
-    refuseShare(options, folder, quarantined(folder, probed));
-    long[] counts = classCounts(folder, probed);
-    for (int label = 0; label < counts.length; label++) {
-      if (counts[label] == 0) {
-        throw new DataException(
-            String.format(
-                "Cannot shard %s: no picture of class %s can be read",
-                folder.root(), folder.classes().get(label)));
-      }
-    }
-  }
-
-  private static void refuseShare(
-      Options options, ImageFolder folder, List<ShardManifest.Quarantined> quarantined) {
-    int pictures = folder.images().size();
-    if (quarantined.size() > options.maxQuarantinedShare() * pictures) {
-      throw new DataException(
-          String.format(
-              "Cannot shard %s: %d of %d pictures are bad, more than max-quarantined-share %s"
-                  + " allows; the first is %s: %s",
-              folder.root(),
-              quarantined.size(),
-              pictures,
-              options.maxQuarantinedShare(),
-              quarantined.get(0).path(),
-              quarantined.get(0).reason()));
-    }
-  }
-
-  // Pass 2
-
-  /** A picture on its way into a block. */
-  record Entry(String path, int label, long length, int crc, int width, int height)
-      implements Serializable {}
-
-  /** A file to be written. */
-  record FilePlan(int index, List<Entry> entries) implements Serializable {}
 
   private static Outcome write(
-      JavaSparkContext context,
-      Broadcast<SerializableConfiguration> conf,
+      Configuration hadoop,
+      SparkPass pass,
       Options options,
-      ImageFolder folder,
-      Probed probed,
+      Input input,
+      Probe probe,
+      List<ShardManifest.Quarantined> quarantined,
       FileSystem storage,
-      Path output,
-      Listener listener)
+      Path output)
       throws IOException {
-    List<FilePlan> plans = plan(options, folder, probed);
+    long samples = input.inputs() - quarantined.size();
+    List<ShardWriter.FilePlan> plans =
+        ShardWriter.plan(
+            input.items(),
+            probe,
+            options.samplesPerBlock(),
+            files(options, samples, probe.bytes, pass.slots()),
+            options.seed());
     sweep(storage, output);
-    Path owner = new Path(new Path(output, TEMPORARY), OWNER);
-    if (!storage.exists(owner)) {
-      Storage.create(storage, owner).close();
+    Path temporary = new Path(output, TEMPORARY);
+    if (!storage.exists(owner(output))) {
+      Storage.create(storage, owner(output)).close();
     }
+    Reading reading = input.reading();
+    String attempts = temporary.toString();
     try {
-      LongAccumulator done = context.sc().longAccumulator("pictures written");
-      String root = folder.root();
-      String target = output.toString();
-      int samplesPerBlock = options.samplesPerBlock();
-      JavaRDD<byte[]> written =
-          context
-              .parallelize(plans.stream().map(TaskBytes::pack).toList(), plans.size())
-              .map(
-                  plan ->
-                      TaskBytes.pack(
-                          writeFile(
-                              conf.value().value(),
-                              root,
-                              target,
-                              samplesPerBlock,
-                              TaskBytes.unpack(plan, FilePlan.class),
-                              done)));
-      long total = plans.stream().mapToLong(plan -> plan.entries().size()).sum();
-      List<ShardManifest.ShardFile> files =
-          await(context, written, ShardManifest.ShardFile.class, "write", done, total, listener);
-
-      ShardManifest manifest = manifest(options, folder, probed, files, total);
-      Path temporary = new Path(owner.getParent(), ShardManifest.NAME);
-      try (OutputStream out = Storage.create(storage, temporary)) {
-        out.write(manifest.toJson());
-      }
-      Storage.rename(storage, temporary, new Path(output, ShardManifest.NAME));
-      storage.delete(owner.getParent(), true);
-      return new Outcome(ShardSet.open(context.hadoopConfiguration(), target).manifest(), false);
+      List<ShardWriter.Written> written =
+          pass.run(
+              "write",
+              samples,
+              plans,
+              ShardWriter.FilePlan.class,
+              ShardWriter.Written.class,
+              (conf, plan, done) -> ShardWriter.write(conf, reading, attempts, plan, done));
+      ShardManifest manifest = manifest(options, input, probe, quarantined, samples, written);
+      commit(storage, output, temporary, written, manifest);
+      return new Outcome(ShardSet.open(hadoop, output.toString()).manifest(), false);
     } catch (IOException | RuntimeException e) {
-      if (!storage.exists(new Path(output, ShardManifest.NAME))) {
+      if (!isFinished(storage, output)) {
         sweep(storage, output);
       }
       throw e;
     }
   }
 
-  /** Lays the good pictures down in a random order, so that every block mixes classes. */
-  private static List<FilePlan> plan(Options options, ImageFolder folder, Probed probed) {
-    List<Entry> entries = new ArrayList<>();
-    for (int i = 0; i < probed.crcs.length; i++) {
-      if (probed.problems[i] == null) {
-        ImageFolder.Image image = folder.images().get(i);
-        entries.add(
-            new Entry(
-                image.path(),
-                image.label(),
-                image.length(),
-                probed.crcs[i],
-                probed.widths[i],
-                probed.heights[i]));
-      }
-    }
-    int[] order = new int[entries.size()];
-    Arrays.setAll(order, i -> i);
-    new SplitMix(options.seed()).shuffle(order, 0, order.length);
-
-    int perFile =
-        (int) Math.min(order.length, (long) options.samplesPerBlock() * options.blocksPerFile());
-    List<FilePlan> plans = new ArrayList<>();
-    for (int from = 0; from < order.length; from += perFile) {
-      int to = Math.min(order.length, from + perFile);
-      List<Entry> mine =
-          Arrays.stream(order, from, to)
-              .mapToObj(entries::get)
-              .collect(Collectors.toCollection(ArrayList::new));
-      plans.add(new FilePlan(plans.size(), mine));
-    }
-    return plans;
-  }
-
-  /**
-   * Writes one file under a name of its own and renames it. The bytes are a pure function of the
-   * plan, so when another attempt was faster its file is as good.
-   */
-  static ShardManifest.ShardFile writeFile(
-      Configuration hadoop,
-      String root,
-      String output,
-      int samplesPerBlock,
-      FilePlan plan,
-      LongAccumulator done)
+  /** Gives the files their names, then writes the manifest, whose name is the commit. */
+  static void commit(
+      FileSystem storage,
+      Path output,
+      Path temporary,
+      List<ShardWriter.Written> written,
+      ShardManifest manifest)
       throws IOException {
-    String name = String.format("part-%05d.parquet", plan.index());
-    Path temporary = new Path(output, TEMPORARY + "/" + name + "." + UUID.randomUUID());
-    Path target = new Path(output, name);
-    FileSystem storage = Storage.of(temporary, hadoop);
-    ShardManifest.ShardFile file;
-    try (ParquetBlocks blocks = new ParquetBlocks(Storage.create(storage, temporary))) {
-      List<Entry> entries = plan.entries();
-      for (int from = 0; from < entries.size(); from += samplesPerBlock) {
-        int to = Math.min(entries.size(), from + samplesPerBlock);
-        blocks.append(samples(hadoop, root, entries.subList(from, to)));
-        done.add(to - from);
+    ExecutorService renames = Executors.newFixedThreadPool(RENAMES);
+    try {
+      List<Future<?>> started = new ArrayList<>();
+      for (ShardWriter.Written one : written) {
+        Path target = new Path(output, one.file().name());
+        started.add(
+            renames.submit(
+                () -> {
+                  Storage.rename(storage, new Path(one.attempt()), target);
+                  return null;
+                }));
       }
-      file = blocks.finish(name);
+      for (Future<?> rename : started) {
+        rename.get();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("Cannot commit " + output + ": interrupted", e);
+    } catch (ExecutionException e) {
+      throw new IOException(e.getCause().getMessage(), e.getCause());
+    } finally {
+      renames.shutdownNow();
     }
-    if (storage.exists(target) || !storage.rename(temporary, target)) {
-      storage.delete(temporary, false);
-      if (!Storage.hex(Storage.crc32c(storage, target)).equals(file.crc32c())) {
+    for (ShardWriter.Written one : written) {
+      Path target = new Path(output, one.file().name());
+      long length = storage.getFileStatus(target).getLen();
+      if (length != one.file().length()) {
         throw new IOException(
-            "Cannot rename " + temporary + " to " + target + ": another file is in the way");
-      }
-    }
-    return file;
-  }
-
-  private static List<Sample> samples(Configuration hadoop, String root, List<Entry> entries)
-      throws IOException {
-    long total = entries.stream().mapToLong(Entry::length).sum();
-    if (total > MAX_BLOCK_BYTES) {
-      throw new DataException(
-          String.format(
-              "Cannot write a block of %d pictures: they have %d bytes, more than 1 GiB; choose a"
-                  + " smaller samples-per-block",
-              entries.size(), total));
-    }
-    List<Sample> samples = new ArrayList<>(entries.size());
-    for (Entry entry : entries) {
-      byte[] bytes = bytes(hadoop, root, entry.path(), entry.length());
-      if (Storage.crc32c(bytes) != entry.crc()) {
-        throw new DataException(
             String.format(
-                "Cannot shard picture %s/%s: it changed while the job ran", root, entry.path()));
+                "Cannot commit %s: it has %d bytes after the rename, %d were written",
+                target, length, one.file().length()));
       }
-      samples.add(new Sample(entry.path(), entry.label(), entry.width(), entry.height(), bytes));
     }
-    return samples;
+    Path draft = new Path(temporary, ShardManifest.NAME);
+    try (OutputStream out = Storage.create(storage, draft)) {
+      out.write(manifest.toJson());
+    }
+    Storage.rename(storage, draft, new Path(output, ShardManifest.NAME));
+    storage.delete(temporary, true);
   }
-
-  // The manifest
 
   private static ShardManifest manifest(
       Options options,
-      ImageFolder folder,
-      Probed probed,
-      List<ShardManifest.ShardFile> files,
-      long samples) {
-    int channels = probed.colour.pixels == 0 ? 1 : 3;
-    List<Double> mean = new ArrayList<>();
-    List<Double> std = new ArrayList<>();
-    for (int c = 0; c < channels; c++) {
-      double pixels = (double) probed.grey.pixels + probed.colour.pixels;
-      double average = (probed.grey.sum[0] + probed.colour.sum[c]) / pixels;
-      double square = (probed.grey.squares[0] + probed.colour.squares[c]) / pixels;
-      mean.add(average / 255);
-      std.add(Math.sqrt(Math.max(0, square - average * average)) / 255);
-    }
+      Input input,
+      Probe probe,
+      List<ShardManifest.Quarantined> quarantined,
+      long samples,
+      List<ShardWriter.Written> written) {
+    SampleStatistics statistics =
+        new SampleStatistics(input.reading().task(), input.reading().classes());
+    written.forEach(one -> statistics.add(one.statistics()));
     String version = Sharding.class.getPackage().getImplementationVersion();
     return new ShardManifest(
         ShardManifest.VERSION,
+        input.reading().task(),
         options.dataset(),
-        folder.root(),
-        probed.fingerprint,
+        options.split(),
+        options.preparation(),
+        input.root(),
+        input.fingerprint(probe),
         samples,
         options.samplesPerBlock(),
-        folder.classes(),
-        Arrays.stream(classCounts(folder, probed)).boxed().toList(),
-        mean,
-        std,
-        files,
-        quarantined(folder, probed),
-        options.blocksPerFile(),
+        input.listing().classes(),
+        statistics.classCounts(),
+        statistics.mean(),
+        statistics.std(),
+        statistics.widths(),
+        statistics.heights(),
+        statistics.depths(),
+        written.stream().map(ShardWriter.Written::file).toList(),
+        quarantined,
+        options.resize(),
+        jpegQuality(options),
+        options.targetFileBytes(),
         options.seed(),
-        folder.ignoredFiles(),
-        listing(folder),
-        newest(folder),
+        input.listing().ignoredFiles(),
+        input.hash(),
+        input.newest(),
         version == null ? "development" : version);
-  }
-
-  private static long[] classCounts(ImageFolder folder, Probed probed) {
-    long[] counts = new long[folder.classes().size()];
-    for (int i = 0; i < probed.problems.length; i++) {
-      if (probed.problems[i] == null) {
-        counts[folder.images().get(i).label()]++;
-      }
-    }
-    return counts;
-  }
-
-  private static List<ShardManifest.Quarantined> quarantined(ImageFolder folder, Probed probed) {
-    List<ShardManifest.Quarantined> found = new ArrayList<>();
-    for (int i = 0; i < probed.problems.length; i++) {
-      if (probed.problems[i] != null) {
-        found.add(new ShardManifest.Quarantined(folder.images().get(i).path(), probed.problems[i]));
-      }
-    }
-    return found;
-  }
-
-  private static String listing(ImageFolder folder) {
-    MessageDigest digest = sha256();
-    for (ImageFolder.Image image : folder.images()) {
-      digest.update((image.path() + "\t" + image.length() + "\n").getBytes(StandardCharsets.UTF_8));
-    }
-    return HexFormat.of().formatHex(digest.digest());
-  }
-
-  private static long newest(ImageFolder folder) {
-    return folder.images().stream().mapToLong(ImageFolder.Image::modified).max().orElse(0);
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("Cannot hash: this Java has no SHA-256", e);
-    }
-  }
-
-  // Spark
-
-  /** Runs a job and tells the listener how far it is; unwraps the cause when it fails. */
-  private static <T> List<T> await(
-      JavaSparkContext context,
-      JavaRDD<byte[]> rdd,
-      Class<T> type,
-      String phase,
-      LongAccumulator done,
-      long total,
-      Listener listener) {
-    context.setJobDescription("shard: " + phase + " " + total + " pictures");
-    JavaFutureAction<List<byte[]>> job = rdd.collectAsync();
-    context.setJobDescription(null);
-    try {
-      while (true) {
-        listener.progress(phase, Math.min(done.value(), total), total);
-        try {
-          List<byte[]> packed = job.get(POLL_MILLIS, TimeUnit.MILLISECONDS);
-          List<T> result = new ArrayList<>(packed.size());
-          packed.forEach(bytes -> result.add(TaskBytes.unpack(bytes, type)));
-          listener.progress(phase, total, total);
-          return result;
-        } catch (TimeoutException e) {
-          // still running
-        }
-      }
-    } catch (InterruptedException e) {
-      job.cancel(true);
-      Thread.currentThread().interrupt();
-      throw new IllegalStateException("Cannot finish " + phase + ": interrupted", e);
-    } catch (ExecutionException e) {
-      throw failure(phase, e.getCause());
-    }
-  }
-
-  /**
-   * What broke a job: our own sentence if a task left one, else its exception, else the cluster.
-   */
-  private static RuntimeException failure(String phase, Throwable failed) {
-    Throwable last = failed;
-    Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
-    for (Throwable cause = failed; cause != null && seen.add(cause); cause = cause.getCause()) {
-      if (cause instanceof DataException data) {
-        return new DataException(data.getMessage(), failed);
-      }
-      if (cause instanceof IOException io) {
-        return new UncheckedIOException(io.getMessage(), io);
-      }
-      last = cause;
-    }
-    if (last instanceof SparkException) {
-      return new IllegalStateException(
-          "Cannot finish " + phase + ": the cluster failed: " + firstLine(last), failed);
-    }
-    return new IllegalStateException("Cannot finish " + phase + ": a task failed: " + last, last);
-  }
-
-  /** Spark puts the reason of the last attempt behind the stage's, and traces on further lines. */
-  private static String firstLine(Throwable exception) {
-    String line = String.valueOf(exception.getMessage()).lines().findFirst().orElse("");
-    return line.substring(Math.max(0, line.indexOf("Lost task")));
   }
 }

@@ -9,21 +9,21 @@ import java.nio.charset.StandardCharsets;
  * @see <a href="https://doi.org/10.1145/2660193.2660195">Steele, Lea, Flood, Fast Splittable
  *     Pseudorandom Number Generators, 2014, figure 16</a>
  */
-final class SplitMix {
+public final class SplitMix {
 
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   private long state;
 
   /** The stream of a key; its parts are mixed in one after the other, so their order matters. */
-  SplitMix(long... key) {
+  public SplitMix(long... key) {
     for (long part : key) {
       state = mix(state + GOLDEN + mix(part));
     }
   }
 
   /** 64-bit FNV-1a of the UTF-8 bytes, finished by the SplitMix64 mixer. */
-  static long hash(String text) {
+  public static long hash(String text) {
     long hash = 0xCBF29CE484222325L;
     for (byte b : text.getBytes(StandardCharsets.UTF_8)) {
       hash = (hash ^ (b & 0xFF)) * 0x100000001B3L;
@@ -31,13 +31,14 @@ final class SplitMix {
     return mix(hash);
   }
 
-  long next() {
+  /** The next 64 bits. */
+  public long next() {
     state += GOLDEN;
     return mix(state);
   }
 
   /** Uniform in 0..bound-1, without bias; {@code bound} >= 1. */
-  int below(int bound) {
+  public int below(int bound) {
     long bits = next() >>> 1;
     long value = bits % bound;
     while (bits - value + (bound - 1) < 0) { // the last, incomplete run of multiples: draw again
@@ -48,12 +49,52 @@ final class SplitMix {
   }
 
   /** Uniform in [0, 1), 53 bits. */
-  double unit() {
+  public double unit() {
     return (next() >>> 11) * 0x1p-53;
   }
 
+  /** Uniform in [from, to). */
+  public double between(double from, double to) {
+    return from + unit() * (to - from);
+  }
+
+  /**
+   * Standard normal, by Marsaglia's polar method; equal on every machine, as StrictMath is.
+   *
+   * @see <a href="https://doi.org/10.1137/1006063">Marsaglia and Bray, A Convenient Method for
+   *     Generating Normal Variables, 1964</a>
+   */
+  public double gaussian() {
+    while (true) {
+      double x = between(-1, 1);
+      double y = between(-1, 1);
+      double square = x * x + y * y;
+      if (square > 0 && square < 1) {
+        return x * Math.sqrt(-2 * StrictMath.log(square) / square);
+      }
+    }
+  }
+
+  /**
+   * Beta(a, b) by Jöhnk's method; quick as long as a + b is small, as it is for mixing.
+   *
+   * @param a above 0
+   * @param b above 0
+   * @see <a href="https://doi.org/10.1007/BF02613706">Jöhnk, Erzeugung von betaverteilten und
+   *     gammaverteilten Zufallszahlen, 1964</a>
+   */
+  public double beta(double a, double b) {
+    while (true) {
+      double x = StrictMath.pow(unit(), 1 / a);
+      double y = StrictMath.pow(unit(), 1 / b);
+      if (x + y > 0 && x + y <= 1) {
+        return x / (x + y);
+      }
+    }
+  }
+
   /** Fisher-Yates over {@code values[from..to)}. */
-  void shuffle(int[] values, int from, int to) {
+  public void shuffle(int[] values, int from, int to) {
     for (int i = to - 1; i > from; i--) {
       int j = from + below(i - from + 1);
       int swap = values[i];

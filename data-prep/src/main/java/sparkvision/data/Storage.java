@@ -18,9 +18,12 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RawLocalFileSystem;
 
 /** What this package asks of Hadoop file systems, the same for local paths, HDFS and S3A. */
-final class Storage {
+public final class Storage {
 
   private static final int BUFFER_BYTES = 1 << 16;
+
+  /** Of one sample: above it an executor's memory is at risk. */
+  private static final long MAX_ITEM_BYTES = 1L << 30;
 
   private Storage() {}
 
@@ -28,13 +31,13 @@ final class Storage {
    * The file system of a path. A local one comes without Hadoop's own {@code .crc} side files: our
    * checksums are in the manifest, and a mismatch must be reported by us.
    */
-  static FileSystem of(Path path, Configuration hadoop) throws IOException {
+  public static FileSystem of(Path path, Configuration hadoop) throws IOException {
     FileSystem files = path.getFileSystem(hadoop);
     return files instanceof LocalFileSystem local ? local.getRawFileSystem() : files;
   }
 
   /** The entries of a directory by name, hidden ones (a leading dot) left out. */
-  static List<FileStatus> list(FileSystem files, Path directory) throws IOException {
+  public static List<FileStatus> list(FileSystem files, Path directory) throws IOException {
     List<FileStatus> entries = new ArrayList<>();
     for (FileStatus entry : files.listStatus(directory)) {
       if (!entry.getPath().getName().startsWith(".")) {
@@ -45,6 +48,7 @@ final class Storage {
     return entries;
   }
 
+  /** Reads a range of a file. */
   static byte[] read(FileSystem files, Path path, long offset, int length) throws IOException {
     byte[] bytes = new byte[length];
     try (FSDataInputStream in = files.open(path)) {
@@ -52,6 +56,36 @@ final class Storage {
       in.readFully(bytes);
     }
     return bytes;
+  }
+
+  /**
+   * Reads the bytes of one item.
+   *
+   * @param root of the listing
+   * @throws DataException if they are more than 1 GiB
+   * @throws IOException if they cannot be read; the message names the file
+   */
+  public static byte[] read(Configuration hadoop, String root, Item item) throws IOException {
+    // Not Path(root, path): Hadoop would take a colon in a file name for a scheme.
+    Path path = new Path(root + "/" + item.path());
+    return readPart(of(path, hadoop), path, item.offset(), item.length());
+  }
+
+  /** Reads a whole file that belongs to a sample; throws as for an item. */
+  public static byte[] read(FileSystem files, FileStatus file) throws IOException {
+    return readPart(files, file.getPath(), 0, file.getLen());
+  }
+
+  private static byte[] readPart(FileSystem files, Path path, long offset, long length)
+      throws IOException {
+    if (length > MAX_ITEM_BYTES) {
+      throw new DataException("too large to read: " + length + " bytes, at most " + MAX_ITEM_BYTES);
+    }
+    try {
+      return read(files, path, offset, (int) length);
+    } catch (IOException e) {
+      throw new IOException("Cannot read " + path + ": " + e.getMessage(), e);
+    }
   }
 
   /**

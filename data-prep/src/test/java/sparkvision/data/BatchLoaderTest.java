@@ -16,6 +16,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import sparkvision.data.transform.Mixing;
 
 @Timeout(60)
 final class BatchLoaderTest {
@@ -23,6 +24,8 @@ final class BatchLoaderTest {
   private static final long SEED = 11;
   private static final ImageTransform TRANSFORM =
       new ImageTransform(new ImageTransform.Options(4, 0, 1, 1, 0.5, List.of(0.4), List.of(0.3)));
+
+  private static final long BATCH_BYTES = 4L * 2 * TRANSFORM.size();
 
   @TempDir static Path dir;
   private static ShardSet shards; // 30 samples, 8 blocks of 4 (the last of 2)
@@ -72,14 +75,51 @@ final class BatchLoaderTest {
   }
 
   @Test
+  void mixesBatchesAndRepeatsSamples() {
+    SampleOrder order = new SampleOrder(shards.manifest(), SEED, 3, 3);
+    Mixing mixing = new Mixing(0.8, 1, 0.5, 0.1);
+    int[] indices = order.epoch(1);
+    List<float[]> first = null;
+    for (int threads : new int[] {1, 3}) {
+      List<float[]> found = new ArrayList<>();
+      for (int rank = 0; rank < 2; rank++) {
+        BatchLoader.Slice slice = new BatchLoader.Slice(6, rank, 2, 3, 4, 2); // epoch 1
+        try (BatchLoader loader =
+            new BatchLoader(shards, order, TRANSFORM, mixing, SEED, slice, threads, 1)) {
+          Batch batch = loader.next();
+          float[] images = new float[6 * TRANSFORM.size()];
+          for (int i = 0; i < 6; i++) {
+            int position = 12 + rank * 6 + i;
+            Sample sample = sample(indices[position]);
+            assertThat(batch.ids().get(i)).isEqualTo(sample.id());
+            TRANSFORM.train(sample, SEED, 1, position % 3, images, i * TRANSFORM.size());
+          }
+          float[] targets = new float[6 * 3];
+          mixing.apply(images, 4, batch.labels(), targets, new SplitMix(SEED, 1, 3, rank));
+          assertThat(batch.images()).isEqualTo(images);
+          assertThat(batch.targets()).isEqualTo(targets);
+          found.add(targets);
+        }
+      }
+      if (first != null) {
+        assertThat(found).usingRecursiveComparison().isEqualTo(first);
+      }
+      first = found;
+    }
+    assertThat(first.get(0)).isNotEqualTo(first.get(1));
+  }
+
+  @Test
   void worksAheadOfTheCaller() throws InterruptedException {
     SampleOrder order = new SampleOrder(shards.manifest(), SEED, 4);
     BatchLoader.Slice slice = new BatchLoader.Slice(2, 0, 1, 0, 15, 15);
-    try (BatchLoader loader = new BatchLoader(shards, order, TRANSFORM, SEED, slice, 2, 3)) {
+    try (BatchLoader loader =
+        new BatchLoader(shards, order, TRANSFORM, SEED, slice, 2, 3 * BATCH_BYTES)) {
       loader.next();
       while (loader.ready() < 3) { // the time limit of the test is the assertion
         Thread.sleep(5);
       }
+      assertThat(loader.ready()).isEqualTo(3);
     }
   }
 
@@ -105,7 +145,7 @@ final class BatchLoaderTest {
   @Test
   void rethrowsABadShardInNextAndGoesOnThrowing() throws IOException {
     ShardSet broken = Shards.of(dir.resolve("in"), dir.resolve("broken"));
-    ShardManifest.ShardFile file = broken.manifest().files().get(2);
+    ShardManifest.ShardFile file = broken.manifest().files().get(1);
     Path path = dir.resolve("broken").resolve(file.name());
     try (RandomAccessFile bytes = new RandomAccessFile(path.toFile(), "rw")) {
       bytes.setLength(file.blocks().get(0).offset() + 40);
@@ -121,7 +161,7 @@ final class BatchLoaderTest {
                 }
               })
           .isInstanceOf(DataException.class)
-          .hasMessageContaining("part-00002.parquet");
+          .hasMessageContaining("part-00001.parquet");
       assertThatThrownBy(loader::next).isInstanceOf(DataException.class);
     }
   }

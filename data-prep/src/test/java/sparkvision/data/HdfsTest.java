@@ -30,9 +30,9 @@ final class HdfsTest {
           new org.apache.hadoop.fs.Path(local.toUri()),
           new org.apache.hadoop.fs.Path(root + "/raw"));
 
-      Sharding.Options options = Shards.options(root + "/raw", root + "/shards");
-      assertThat(Sharding.run(Shards.spark(), options, Shards.SILENT).alreadyDone()).isFalse();
-      assertThat(Sharding.run(Shards.spark(), options, Shards.SILENT).alreadyDone()).isTrue();
+      Sharding.Options options = Shards.options(root + "/shards");
+      assertThat(Shards.run(root + "/raw", options).alreadyDone()).isFalse();
+      assertThat(Shards.run(root + "/raw", options).alreadyDone()).isTrue();
 
       ShardSet shards = ShardSet.open(hadoop, root + "/shards");
       shards.verify();
@@ -46,16 +46,12 @@ final class HdfsTest {
       ShardManifest fromDisk = Shards.of(local, dir.resolve("out")).manifest();
       assertThat(fromDisk.fingerprint()).isEqualTo(shards.manifest().fingerprint());
       assertThat(fromDisk.files()).isEqualTo(shards.manifest().files());
-      Sharding.Options moved = Shards.options(local, root + "/shards");
-      assertThat(Sharding.run(Shards.spark(), moved, Shards.SILENT).alreadyDone()).isTrue();
+      assertThat(Shards.run(local, options).alreadyDone()).isTrue();
 
       try (FSDataOutputStream out = hdfs.create(new org.apache.hadoop.fs.Path("/other/file"))) {
         out.write(1);
       }
-      assertThatThrownBy(
-              () ->
-                  Sharding.run(
-                      Shards.spark(), Shards.options(local, root + "/other"), Shards.SILENT))
+      assertThatThrownBy(() -> Shards.run(local, Shards.options(root + "/other")))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("it holds something else (file)");
     }

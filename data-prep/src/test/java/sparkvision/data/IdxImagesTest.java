@@ -31,8 +31,8 @@ final class IdxImagesTest {
         (phase, done, total) -> phases.add(phase + " " + done + "/" + total));
     assertThat(phases).contains("unpack train 10000/10000").endsWith("unpack val 2000/2000");
 
-    ImageFolder train = ImageFolder.list(Shards.HADOOP, output.resolve("train").toString());
-    ImageFolder val = ImageFolder.list(Shards.HADOOP, output.resolve("val").toString());
+    Listing train = new ImageFolder(output.resolve("train").toString()).list(Shards.HADOOP);
+    Listing val = new ImageFolder(output.resolve("val").toString()).list(Shards.HADOOP);
     assertThat(train.classes())
         .containsExactly(
             "ankle-boot",
@@ -48,16 +48,16 @@ final class IdxImagesTest {
     assertThat(val.classes()).isEqualTo(train.classes());
     for (int label = 0; label < 10; label++) {
       int mine = label;
-      assertThat(train.images().stream().filter(image -> image.label() == mine)).hasSize(1000);
-      assertThat(val.images().stream().filter(image -> image.label() == mine)).hasSize(200);
+      assertThat(train.items().stream().filter(image -> image.label() == mine)).hasSize(1000);
+      assertThat(val.items().stream().filter(image -> image.label() == mine)).hasSize(200);
     }
     // The first pictures of the original's files are of an ankle boot each.
-    assertThat(train.images().get(0).path()).isEqualTo("ankle-boot/00000.png");
-    assertThat(val.images().get(0).path()).isEqualTo("ankle-boot/00000.png");
+    assertThat(train.items().get(0).path()).isEqualTo("ankle-boot/00000.png");
+    assertThat(val.items().get(0).path()).isEqualTo("ankle-boot/00000.png");
 
     CRC32C crc = new CRC32C();
     long sum = 0;
-    for (ImageFolder.Image image : val.images()) {
+    for (Item image : val.items()) {
       byte[] png = Files.readAllBytes(output.resolve("val").resolve(image.path()));
       byte[] pixels = Images.inspect(png).pixels();
       crc.update(pixels);
@@ -68,7 +68,7 @@ final class IdxImagesTest {
     assertThat(sum).isEqualTo(VAL_SUM);
     assertThat(Long.toHexString(crc.getValue())).isEqualTo(VAL_CRC);
 
-    Path picture = output.resolve("train/bag/" + train.images().get(1000).path().substring(4));
+    Path picture = output.resolve("train/bag/" + train.items().get(1000).path().substring(4));
     FileTime written = Files.getLastModifiedTime(picture);
     phases.clear();
     IdxImages.unpack(

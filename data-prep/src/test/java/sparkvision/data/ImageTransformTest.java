@@ -2,12 +2,24 @@ package sparkvision.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
+import java.util.zip.CRC32;
 import org.junit.jupiter.api.Test;
+import sparkvision.data.transform.Augment;
+import sparkvision.data.transform.ColorJitter;
+import sparkvision.data.transform.RandomErasing;
+import sparkvision.data.transform.RandomResizedCrop;
+import sparkvision.data.transform.Resize;
 
 final class ImageTransformTest {
 
@@ -117,10 +129,11 @@ final class ImageTransformTest {
             "Cannot crop sample x/y.png to 8 pixels: it is 20 x 5; set images.resize to"
                 + " at least 8");
     assertThatThrownBy(
-            () -> transform.evaluate(new Sample("z", 0, 1, 1, new byte[] {1, 2}), target, 0))
+            () -> transform.evaluate(new Sample("z", 0, 8, 8, new byte[] {1, 2}), target, 0))
         .isInstanceOf(DataException.class)
         .hasMessage("Cannot decode sample z: cannot be decoded");
-    assertThatThrownBy(() -> new ImageTransform.Options(8, 0, 2, 1, 0, ZERO, ONE))
+    assertThatThrownBy(
+            () -> new ImageTransform(new ImageTransform.Options(8, 0, 2, 1, 0, ZERO, ONE)))
         .hasMessage("Invalid channels: 2 (1 or 3)");
   }
 
@@ -137,6 +150,142 @@ final class ImageTransformTest {
         .isInstanceOf(DataException.class)
         .hasMessage(sentence);
     assertThatThrownBy(() -> transform.evaluate(line, target, 0)).hasMessage(sentence);
+  }
+
+  @Test
+  void evaluationIsPillowsResizeAndTorchvisionsCentreCrop() {
+    // 90 x 61 -> 59 x 40 -> columns 14..45 (half of 27, to even), rows 4..35.
+    Images.Picture picture = noise(90, 61);
+    ImageTransform transform =
+        new ImageTransform(
+            new ImageTransform.Options(32, 40, 1, 0, 0, ZERO, ONE),
+            Resize.Filter.BICUBIC,
+            Augment.NONE);
+    Images.Picture expected =
+        Resize.crop(
+            Resize.resize(picture, 59, 40, Resize.Filter.BICUBIC),
+            new Resize.Region(14, 4, 32, 32));
+    assertThat(transform.evaluationPicture(sample("a", picture)).pixels())
+        .isEqualTo(expected.pixels());
+  }
+
+  @Test
+  void resizedCropsAreCroppedBeforeTheyAreResized() {
+    Images.Picture picture = noise(90, 61);
+    Augment augment = augment(Augment.Crop.RESIZED, "none", 0);
+    ImageTransform transform =
+        new ImageTransform(
+            new ImageTransform.Options(32, 0, 1, 0, 0, ZERO, ONE), Resize.Filter.BILINEAR, augment);
+    float[] target = new float[transform.size()];
+    for (int epoch = 0; epoch < 20; epoch++) {
+      transform.train(sample("a", picture), 7, epoch, target, 0);
+      Resize.Region region =
+          augment.resizedCrop().draw(90, 61, new SplitMix(7, epoch, SplitMix.hash("a")));
+      byte[] expected =
+          Resize.resize(Resize.crop(picture, region), 32, 32, Resize.Filter.BILINEAR).pixels();
+      for (int i = 0; i < expected.length; i++) {
+        assertThat(target[i]).isEqualTo((expected[i] & 0xFF) / 255f);
+      }
+    }
+  }
+
+  @Test
+  void augmentationIsAPureFunctionOfSeedEpochIdAndRepeat() {
+    Augment augment = augment(Augment.Crop.RESIZED, "rand-m9-mstd0.5-inc1", 1);
+    ImageTransform transform =
+        new ImageTransform(
+            new ImageTransform.Options(16, 0, 3, 0, 0.5, ZERO, ONE),
+            Resize.Filter.BICUBIC,
+            augment);
+    Sample sample = sample("a", noise(40, 30));
+    float[] first = new float[transform.size()];
+    float[] again = new float[transform.size()];
+    float[] second = new float[transform.size()];
+    transform.train(sample, 1, 2, 0, first, 0);
+    transform.train(sample, 1, 2, again, 0);
+    transform.train(sample, 1, 2, 1, second, 0);
+    assertThat(again).isEqualTo(first);
+    assertThat(second).isNotEqualTo(first);
+  }
+
+  @Test
+  void decodesLargeJpegsReducedForTrainingOnly() {
+    // A photograph has few fine details: three waves and some noise.
+    BufferedImage image = new BufferedImage(800, 600, BufferedImage.TYPE_BYTE_GRAY);
+    SplitMix random = new SplitMix(3);
+    for (int y = 0; y < 600; y++) {
+      for (int x = 0; x < 800; x++) {
+        double value = 128 + 60 * Math.sin(x / 19.0) + 50 * Math.cos(y / 31.0 + x / 50.0);
+        image.getRaster().setSample(x, y, 0, (int) (value + random.between(-8, 8)));
+      }
+    }
+    byte[] jpeg = Pictures.encode("jpeg", image);
+    Sample sample = new Sample("a", 0, 600, 800, jpeg);
+    Images.Picture whole = Images.decode(jpeg, 1);
+    ImageTransform transform =
+        new ImageTransform(new ImageTransform.Options(50, 50, 1, 0, 0, ZERO, ONE));
+    Images.Picture exact = Resize.resize(whole, 66, 50, Resize.Filter.BILINEAR);
+    Images.Picture evaluated = transform.evaluationPicture(sample);
+    assertThat(evaluated.pixels())
+        .isEqualTo(Resize.crop(exact, new Resize.Region(8, 0, 50, 50)).pixels());
+    float[] target = new float[transform.size()];
+    double least = 255;
+    transform.train(sample, 1, 0, target, 0);
+    for (int left = 0; left <= 16; left++) {
+      byte[] crop = Resize.crop(exact, new Resize.Region(left, 0, 50, 50)).pixels();
+      double difference = 0;
+      for (int i = 0; i < crop.length; i++) {
+        difference += Math.abs(target[i] * 255 - (crop[i] & 0xFF)) / crop.length;
+      }
+      least = Math.min(least, difference);
+    }
+    assertThat(least).isBetween(0.001, 0.6);
+  }
+
+  @Test
+  void refusesAPictureThatIsNotOfTheSizeThatItsShardSays() {
+    ImageTransform transform =
+        new ImageTransform(new ImageTransform.Options(4, 0, 1, 0, 0, ZERO, ONE));
+    Sample sample = new Sample("a", 0, 9, 8, Images.encodePng(noise(8, 8)));
+    assertThatThrownBy(() -> transform.evaluate(sample, new float[16], 0))
+        .isInstanceOf(DataException.class)
+        .hasMessage("Cannot decode sample a: it is 8 x 8 / 1 pixels, its shard says 8 x 9");
+  }
+
+  /** Needs the sample of ILSVRC2012, which cannot be part of this repository. */
+  @Test
+  void evaluationEqualsPillowOnPhotographs() throws IOException {
+    Path root = Path.of("../../shared/data/imagenet/ILSVRC/Data/CLS-LOC");
+    assumeTrue(Files.isDirectory(root), "no ../shared/data beside the checkout");
+    List<Path> files;
+    try (Stream<Path> found = Files.walk(root)) {
+      files = found.filter(file -> file.toString().endsWith(".JPEG")).sorted().toList();
+    }
+    assertThat(files).hasSize(146);
+    // CRC-32 over all: Image.open, convert("RGB"), resize, crop in Pillow 9.4.0.
+    for (Resize.Filter filter : Resize.Filter.values()) {
+      ImageTransform transform =
+          new ImageTransform(
+              new ImageTransform.Options(224, 256, 3, 0, 0, ZERO, ONE), filter, Augment.NONE);
+      CRC32 crc = new CRC32();
+      for (Path file : files) {
+        byte[] bytes = Files.readAllBytes(file);
+        Images.Picture picture = Images.inspect(bytes);
+        Sample sample = new Sample(file.toString(), 0, picture.height(), picture.width(), bytes);
+        crc.update(transform.evaluationPicture(sample).pixels());
+      }
+      assertThat(crc.getValue())
+          .isEqualTo(filter == Resize.Filter.BILINEAR ? 0x4c314b6dL : 0x781ec082L);
+    }
+  }
+
+  private static Augment augment(Augment.Crop crop, String policy, double erase) {
+    return new Augment(
+        crop,
+        new RandomResizedCrop(0.08, 1, 0.75, 4.0 / 3),
+        policy,
+        ColorJitter.NONE,
+        new RandomErasing(erase));
   }
 
   private static float[] train(
@@ -156,6 +305,6 @@ final class ImageTransformTest {
   }
 
   private static Sample sample(String id, Images.Picture picture) {
-    return new Sample(id, 0, picture.width(), picture.height(), Images.encodePng(picture));
+    return new Sample(id, 0, picture.height(), picture.width(), Images.encodePng(picture));
   }
 }

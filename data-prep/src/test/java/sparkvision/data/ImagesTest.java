@@ -158,10 +158,27 @@ final class ImagesTest {
   }
 
   @Test
-  void shrinksByAveragingAreas() {
-    byte[] pixels = {0, 100, 10, 20, 50, 50, 30, 40};
-    Images.Picture half = Images.resize(new Images.Picture(4, 2, 1, pixels), 2, 1);
-    assertThat(half.pixels()).containsExactly(50, 25);
+  void decodesJpegsReduced() throws IOException {
+    BufferedImage image = new BufferedImage(50, 33, BufferedImage.TYPE_3BYTE_BGR);
+    for (int y = 0; y < 33; y++) {
+      for (int x = 0; x < 50; x++) {
+        image.setRGB(x, y, 0x010101 * (4 * x) + 0x000100 * y);
+      }
+    }
+    byte[] jpeg = Pictures.encode("jpeg", image);
+    for (int reduction : new int[] {2, 4, 8}) {
+      Images.Picture picture = Images.decode(jpeg, 3, reduction);
+      assertThat(picture.width()).isEqualTo((50 + reduction - 1) / reduction);
+      assertThat(picture.height()).isEqualTo((33 + reduction - 1) / reduction);
+      // Each pixel is about the mean of a square: of a ramp, its middle.
+      for (int x = 1; x + 1 < picture.width(); x++) {
+        int red = picture.pixels()[(picture.width() + x) * 3] & 0xFF;
+        assertThat(red).isCloseTo((int) (4 * ((x + 0.5) * reduction - 0.5)), within(6));
+      }
+    }
+    assertThatThrownBy(() -> Images.decode(jpeg, 3, 3))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid reduction: 3 (1, 2, 4 or 8)");
   }
 
   @Test
@@ -172,7 +189,7 @@ final class ImagesTest {
     long pointers = Pointer.totalCount();
     long resident = Pointer.physicalBytes();
     for (int i = 0; i < 1000; i++) {
-      Images.encodePng(Images.resize(Images.decode(jpeg, 3), 20, 20));
+      Images.encodePng(Images.decode(jpeg, 3));
     }
     assertThat(Pointer.totalCount()).isEqualTo(pointers);
     // 1000 leaked pictures would be 120 MB, leaked input 40 MB.

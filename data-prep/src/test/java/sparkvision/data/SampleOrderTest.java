@@ -23,6 +23,26 @@ final class SampleOrderTest {
   }
 
   @Test
+  void repeatsSamplesInPlaceAndShowsOthersInTheNextEpoch() {
+    ShardManifest manifest = manifest(10, 8, 3);
+    int[] once = new SampleOrder(manifest, 5, 3).epoch(2);
+    SampleOrder order = new SampleOrder(manifest, 5, 3, 3);
+    SampleOrder.Plan plan = order.plan(2);
+    assertThat(plan.order()).hasSize(75);
+    for (int position = 0; position < 75; position++) {
+      assertThat(plan.order()[position]).isEqualTo(once[position / 3]);
+      assertThat(order.repeat(position)).isEqualTo(position % 3);
+      // 24 samples to a window: 72 positions.
+      assertThat(plan.windowOf(position)).isEqualTo(position < 72 ? 0 : 1);
+    }
+    assertThat(Arrays.stream(plan.order()).distinct().toArray())
+        .isNotEqualTo(Arrays.stream(order.epoch(3)).distinct().toArray());
+    assertThatThrownBy(() -> new SampleOrder(manifest, 5, 3, 0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid repeats: 0 (must be >= 1)");
+  }
+
+  @Test
   void isAPureFunctionOfSeedAndEpoch() {
     ShardManifest manifest = manifest(10, 8, 8);
     int[] order = new SampleOrder(manifest, 5, 4).epoch(3);
@@ -105,8 +125,11 @@ final class SampleOrderTest {
       files.add(new ShardManifest.ShardFile("part-" + i, 0, "", mine, ""));
     }
     return new ShardManifest(
-        1,
+        ShardManifest.VERSION,
+        Task.CLASSIFICATION,
         "test",
+        "",
+        "",
         "in",
         "",
         (long) blockSize * (blocks - 1) + lastSize,
@@ -115,9 +138,14 @@ final class SampleOrderTest {
         List.of(),
         List.of(),
         List.of(),
+        List.of(),
+        List.of(),
+        List.of(),
         files,
         List.of(),
-        2,
+        0,
+        0,
+        1,
         0,
         0,
         "",

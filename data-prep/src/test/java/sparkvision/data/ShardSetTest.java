@@ -21,7 +21,7 @@ final class ShardSetTest {
   @BeforeEach
   void shard() throws IOException {
     output = dir.resolve("out");
-    shards = Shards.of(Pictures.folder(dir.resolve("in"), 6), output); // 4 4 | 4 4 | 2
+    shards = Shards.of(Pictures.folder(dir.resolve("in"), 6), output); // 4 4 | 4 4 2
   }
 
   @Test
@@ -72,8 +72,8 @@ final class ShardSetTest {
 
     Path manifest = output.resolve("_manifest.json");
     String json = Files.readString(manifest);
-    Files.writeString(manifest, json.replace("\"version\" : 1", "\"version\" : 9"));
-    refuses("out", "it is of format version 9, this program reads version 1");
+    Files.writeString(manifest, json.replace("\"version\" : 2", "\"version\" : 9"));
+    refuses("out", "it is of format version 9, this program reads version 2");
     Files.write(manifest, "{\"version".getBytes(StandardCharsets.UTF_8));
     refuses("out", "not a manifest");
     Files.writeString(manifest, json);
@@ -85,6 +85,23 @@ final class ShardSetTest {
     refuses("out", "file part-00001.parquet has");
     Files.delete(output.resolve("part-00001.parquet"));
     refuses("out", "file part-00001.parquet of the manifest is missing");
+  }
+
+  @Test
+  void noticesThatTheManifestWasChanged() throws IOException {
+    Path manifest = output.resolve("_manifest.json");
+    String json = Files.readString(manifest);
+    for (String[] change :
+        new String[][] {
+          {"\"ant\"", "\"aunt\""},
+          {"\"samples\" : 18", "\"samples\" : 19"},
+          {"\"crc32c\"", "\"crc\""}
+        }) {
+      Files.writeString(manifest, json.replace(change[0], change[1]));
+      assertThatThrownBy(() -> ShardSet.open(Shards.HADOOP, output.toString()))
+          .isInstanceOf(DataException.class)
+          .hasMessageContaining("_manifest.json: checksum");
+    }
   }
 
   private void refuses(String name, String reason) {

@@ -35,7 +35,8 @@ final class ShardingTest {
     Sharding.Outcome outcome =
         Sharding.run(
             Shards.spark(),
-            Shards.options(input, dir.resolve("out")),
+            new ImageFolder(input.toString()),
+            Shards.options(dir.resolve("out")),
             (phase, done, total) -> phases.add(phase + " " + done + "/" + total));
     ShardManifest manifest = outcome.manifest();
 
@@ -45,11 +46,10 @@ final class ShardingTest {
     assertThat(manifest.classes()).containsExactly("ant", "bee", "cat");
     assertThat(manifest.classCounts()).containsExactly(7L, 7L, 7L);
     assertThat(manifest.quarantined()).isEmpty();
-    assertThat(manifest.files()).hasSize(3);
+    assertThat(manifest.files()).hasSize(2);
     assertThat(blockSizes(manifest)).containsExactly(4, 4, 4, 4, 4, 1);
     assertThat(names(dir.resolve("out")))
-        .containsExactlyInAnyOrder(
-            "_manifest.json", "part-00000.parquet", "part-00001.parquet", "part-00002.parquet");
+        .containsExactlyInAnyOrder("_manifest.json", "part-00000.parquet", "part-00001.parquet");
 
     ShardSet shards = ShardSet.open(Shards.HADOOP, dir.resolve("out").toString());
     shards.verify();
@@ -166,16 +166,16 @@ final class ShardingTest {
   }
 
   @Test
-  void failsAboveTheQuarantinedShareAndLeavesNothing() throws IOException {
+  void failsAboveTheBadShareAndLeavesNothing() throws IOException {
     Path input = Pictures.folder(dir.resolve("in"), 4);
     Pictures.write(input.resolve("bee/empty.png"), new byte[0]);
     Path output = dir.resolve("out");
     Sharding.Options strict =
-        new Sharding.Options("test", input.toString(), output.toString(), 4, 2, 0.05, 7);
-    assertThatThrownBy(() -> Sharding.run(Shards.spark(), strict, Shards.SILENT))
+        new Sharding.Options("test", "", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.05, 7);
+    assertThatThrownBy(() -> Shards.run(input, strict))
         .isInstanceOf(DataException.class)
         .hasMessageEndingWith(
-            "1 of 13 pictures are bad, more than max-quarantined-share 0.05 allows; the first is"
+            "1 of 13 inputs are bad, more than max-bad-share 0.05 allows; the first is"
                 + " bee/empty.png: empty file");
     assertThat(output).doesNotExist();
   }
@@ -183,12 +183,13 @@ final class ShardingTest {
   @Test
   void doesNothingTheSecondTime() throws IOException {
     Path input = Pictures.folder(dir.resolve("in"), 4);
-    Sharding.Options options = Shards.options(input, dir.resolve("out"));
-    ShardManifest first = Sharding.run(Shards.spark(), options, Shards.SILENT).manifest();
+    Source source = new ImageFolder(input.toString());
+    Sharding.Options options = Shards.options(dir.resolve("out"));
+    ShardManifest first = Shards.run(source, options).manifest();
     FileTime written = Files.getLastModifiedTime(dir.resolve("out/part-00000.parquet"));
     List<String> phases = new ArrayList<>();
     Sharding.Outcome again =
-        Sharding.run(Shards.spark(), options, (phase, done, total) -> phases.add(phase));
+        Sharding.run(Shards.spark(), source, options, (phase, done, total) -> phases.add(phase));
     assertThat(again.alreadyDone()).isTrue();
     assertThat(again.manifest()).isEqualTo(first);
     assertThat(phases).isEmpty();
@@ -199,7 +200,7 @@ final class ShardingTest {
     Files.setLastModifiedTime(
         other, FileTime.fromMillis(Files.getLastModifiedTime(other).toMillis() + 60_000));
     assertThat(
-            Sharding.run(Shards.spark(), options, (phase, done, total) -> phases.add(phase))
+            Sharding.run(Shards.spark(), source, options, (phase, done, total) -> phases.add(phase))
                 .alreadyDone())
         .isTrue();
     assertThat(phases).contains("probe").doesNotContain("write");
@@ -212,7 +213,8 @@ final class ShardingTest {
     Path output = dir.resolve("out");
     Shards.of(input, output);
     assertRefused(
-        new Sharding.Options("test", input.toString(), output.toString(), 5, 2, 0.5, 7),
+        input,
+        new Sharding.Options("test", "", "", output.toString(), 5, 1 << 20, 2, 0, 90, 0.5, 7),
         "samples-per-block 4, asked for is 5");
 
     // A pixel changed, the length of the file did not.
@@ -222,11 +224,11 @@ final class ShardingTest {
     changed[original.length / 2] ^= 1;
     Files.write(picture, changed);
     Files.setLastModifiedTime(picture, FileTime.fromMillis(System.currentTimeMillis() + 60_000));
-    assertRefused(Shards.options(input, output), "it holds shards of other pictures");
+    assertRefused(input, Shards.options(output), "it holds shards of other inputs");
 
     Files.write(picture, original);
     Pictures.write(input.resolve("ant/new.png"), original);
-    assertRefused(Shards.options(input, output), "it holds shards of other pictures");
+    assertRefused(input, Shards.options(output), "it holds shards of other inputs");
   }
 
   @Test
@@ -234,12 +236,12 @@ final class ShardingTest {
     Path input = Pictures.folder(dir.resolve("in"), 2);
     Pictures.write(dir.resolve("out/thesis.txt"), new byte[] {1});
     assertRefused(
-        Shards.options(input, dir.resolve("out")), "it holds something else (thesis.txt)");
+        input, Shards.options(dir.resolve("out")), "it holds something else (thesis.txt)");
     Pictures.write(dir.resolve("parts/part-00000.parquet"), new byte[] {1});
     assertRefused(
-        Shards.options(input, dir.resolve("parts")), "something else (part-00000.parquet)");
+        input, Shards.options(dir.resolve("parts")), "something else (part-00000.parquet)");
     Pictures.write(dir.resolve("file"), new byte[] {1});
-    assertRefused(Shards.options(input, dir.resolve("file")), "it is a file");
+    assertRefused(input, Shards.options(dir.resolve("file")), "it is a file");
   }
 
   @Test
@@ -260,26 +262,21 @@ final class ShardingTest {
   void twoAttemptsAtOneFileAreHarmless() throws IOException {
     Path input = Pictures.folder(dir.resolve("in"), 2);
     Path output = Files.createDirectories(dir.resolve("out"));
-    byte[] bytes = Files.readAllBytes(input.resolve("bee/001.png"));
-    List<Sharding.Entry> entries =
-        List.of(new Sharding.Entry("bee/001.png", 1, bytes.length, Storage.crc32c(bytes), 6, 5));
-    Sharding.FilePlan plan = new Sharding.FilePlan(3, entries);
+    Item item = new Item("bee/001.png", Files.size(input.resolve("bee/001.png")), 0, 1);
+    Source source = new ImageFolder(input.toString());
+    Reading reading =
+        new Reading(source, Task.CLASSIFICATION, input.toString(), 3, new StoredForm(0, 90));
+    int crc = Probe.crc32c(reading.read(Shards.HADOOP, item));
+    ShardWriter.FilePlan plan =
+        new ShardWriter.FilePlan(3, 4, List.of(new ShardWriter.Entry(item, crc)));
     LongAccumulator done = Shards.spark().sparkContext().longAccumulator();
-    ShardManifest.ShardFile first =
-        Sharding.writeFile(Shards.HADOOP, input.toString(), output.toString(), 4, plan, done);
-    ShardManifest.ShardFile second =
-        Sharding.writeFile(Shards.HADOOP, input.toString(), output.toString(), 4, plan, done);
-    assertThat(second).isEqualTo(first);
-    assertThat(names(output)).containsExactlyInAnyOrder("part-00003.parquet", "_temporary");
-    assertThat(output.resolve("_temporary")).isEmptyDirectory();
-
-    Files.write(output.resolve("part-00003.parquet"), new byte[] {1});
-    assertThatThrownBy(
-            () ->
-                Sharding.writeFile(
-                    Shards.HADOOP, input.toString(), output.toString(), 4, plan, done))
-        .isInstanceOf(IOException.class)
-        .hasMessageEndingWith("another file is in the way");
+    String temporary = output.resolve("_temporary").toString();
+    ShardWriter.Written first = ShardWriter.write(Shards.HADOOP, reading, temporary, plan, done);
+    ShardWriter.Written second = ShardWriter.write(Shards.HADOOP, reading, temporary, plan, done);
+    assertThat(second.file()).isEqualTo(first.file());
+    assertThat(second.attempt()).isNotEqualTo(first.attempt());
+    assertThat(Path.of(second.attempt())).hasSameBinaryContentAs(Path.of(first.attempt()));
+    assertThat(names(output)).containsExactly("_temporary");
   }
 
   @Test
@@ -293,7 +290,8 @@ final class ShardingTest {
             () ->
                 Sharding.run(
                     Shards.spark(),
-                    Shards.options(input, output),
+                    new ImageFolder(input.toString()),
+                    Shards.options(output),
                     (phase, done, total) -> {
                       if (phase.equals("probe") && done == total) {
                         overwrite(picture, changed);
@@ -315,7 +313,8 @@ final class ShardingTest {
             () ->
                 Sharding.run(
                     Shards.spark(),
-                    Shards.options(input, dir.resolve("out")),
+                    new ImageFolder(input.toString()),
+                    Shards.options(dir.resolve("out")),
                     (phase, done, total) -> Shards.spark().sparkContext().cancelAllJobs()))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageMatching("Cannot finish probe: the cluster failed: Job \\d+ cancelled.*")
@@ -334,7 +333,7 @@ final class ShardingTest {
   @Test
   void refusesInputThatIsNoImageFolder() throws IOException {
     Path output = dir.resolve("out");
-    assertRefused(Shards.options(dir.resolve("nowhere"), output), "nowhere: no such path");
+    assertRefused(dir.resolve("nowhere"), Shards.options(output), "nowhere: no such folder");
     Files.createDirectories(dir.resolve("empty"));
     assertThatThrownBy(() -> Shards.of(dir.resolve("empty"), output))
         .isInstanceOf(DataException.class)
@@ -347,14 +346,14 @@ final class ShardingTest {
     Pictures.write(input.resolve("dog/empty.png"), new byte[0]);
     assertThatThrownBy(() -> Shards.of(input, output))
         .isInstanceOf(DataException.class)
-        .hasMessageContaining("no picture of class dog can be read");
-    assertThatThrownBy(() -> new Sharding.Options("x", "in", "out", 0, 2, 0.5, 7))
+        .hasMessageContaining("no sample of class dog can be read");
+    assertThatThrownBy(() -> new Sharding.Options("x", "", "", "out", 0, 1, 0, 0, 90, 0.5, 7))
         .hasMessage("Invalid samples-per-block: 0 (must be at least 1)");
     assertThat(output).doesNotExist();
   }
 
-  private static void assertRefused(Sharding.Options options, String reason) {
-    assertThatThrownBy(() -> Sharding.run(Shards.spark(), options, Shards.SILENT))
+  private static void assertRefused(Object input, Sharding.Options options, String reason) {
+    assertThatThrownBy(() -> Shards.run(input, options))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining(reason);
   }

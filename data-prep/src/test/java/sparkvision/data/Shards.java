@@ -14,7 +14,7 @@ final class Shards {
 
   static SparkSession spark() {
     return SparkSession.builder()
-        .master("local[2]")
+        .master("local[2,4]") // four attempts at a task, as on a cluster
         .appName("data-prep tests")
         // Clusters force it, and it is the one that cannot serialize everything.
         .config("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
@@ -25,12 +25,25 @@ final class Shards {
         .getOrCreate();
   }
 
-  static Sharding.Options options(Object input, Object output) {
-    return new Sharding.Options("test", input.toString(), output.toString(), 4, 2, 0.5, 7);
+  /** Blocks of four samples, in two files. */
+  static Sharding.Options options(Object output) {
+    return new Sharding.Options("test", "", "", output.toString(), 4, 1 << 20, 2, 0, 90, 0.5, 7);
+  }
+
+  static Sharding.Outcome run(Object input, Sharding.Options options) {
+    return run(new ImageFolder(input.toString()), options);
+  }
+
+  static Sharding.Outcome run(Source source, Sharding.Options options) {
+    return Sharding.run(spark(), source, options, SILENT);
   }
 
   static ShardSet of(Path input, Path output) {
-    Sharding.run(spark(), options(input, output), SILENT);
+    return of(new ImageFolder(input.toString()), output);
+  }
+
+  static ShardSet of(Source source, Path output) {
+    run(source, options(output));
     return ShardSet.open(HADOOP, output.toString());
   }
 }

@@ -1,5 +1,7 @@
 package sparkvision.jobs;
 
+import static sparkvision.data.Setting.require;
+
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.typesafe.config.Config;
@@ -58,16 +60,9 @@ final class BenchStep extends ConfJob<BenchStep.Settings> {
       EngineOptions.Memory memory) {
 
     Settings {
-      atLeastOne("batch", batch);
-      atLeastOne("image", image);
-      atLeastOne("steps", steps);
-    }
-
-    private static void atLeastOne(String key, int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException(
-            String.format("Invalid %s: %d (must be at least 1)", key, value));
-      }
+      require(batch >= 1, "batch", batch, "must be at least 1");
+      require(image >= 1, "image", image, "must be at least 1");
+      require(steps >= 1, "steps", steps, "must be at least 1");
     }
 
     String engineName() {
@@ -193,7 +188,7 @@ final class BenchStep extends ConfJob<BenchStep.Settings> {
   }
 
   /** The most memory that this process ever had, where the system tells. */
-  private static OptionalLong peakResident() throws IOException {
+  static OptionalLong peakResident() throws IOException {
     if (!Files.isReadable(STATUS)) {
       return OptionalLong.empty();
     }

@@ -26,6 +26,8 @@ import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.Task;
+import sparkvision.data.transform.Resize;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 import sparkvision.report.ReportPage;
@@ -51,6 +53,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       int batchSize,
       Optional<Integer> imageSize,
       Optional<Integer> resize,
+      Optional<Resize.Filter> interpolation,
       Optional<List<Double>> mean,
       Optional<List<Double>> std) {
 
@@ -102,6 +105,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     Configuration hadoop = context.hadoopConfiguration();
     String input = HadoopPaths.absolute(settings.input(), hadoop);
     ShardManifest shards = ShardSet.open(hadoop, input).manifest();
+    shards.require(Task.CLASSIFICATION, "evaluate on", input);
     Weights weights = find(HadoopPaths.absolute(settings.checkpoint(), hadoop), hadoop);
     Evaluator.Task task = task(settings, input, weights, shards);
     checkClasses(settings, weights, shards);
@@ -171,6 +175,12 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
             .or(() -> state.map(s -> s.intSetting("images.size")))
             .orElseThrow(() -> missing("image-size")),
         settings.resize().or(() -> state.map(s -> s.intSetting("images.resize"))).orElse(0),
+        settings
+            .interpolation()
+            .or(
+                () ->
+                    state.map(s -> s.settings().get("images.interpolation")).map(Resize.Filter::of))
+            .orElse(Resize.Filter.BILINEAR),
         settings.mean().or(() -> state.map(RunState::mean)).orElse(shards.mean()),
         settings.std().or(() -> state.map(RunState::std)).orElse(shards.std()));
   }

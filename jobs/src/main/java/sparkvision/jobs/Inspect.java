@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.hadoop.conf.Configuration;
@@ -22,6 +23,7 @@ import sparkvision.checkpoint.Part;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
 import sparkvision.report.Report;
+import sparkvision.report.ShardPage;
 import sparkvision.train.RunState;
 
 /** Says what a directory is, and verifies its checksums. */
@@ -33,15 +35,27 @@ final class Inspect implements Callable<Integer> {
 
   private static final JsonMapper JSON = JsonMapper.builder().build();
 
+  /** Samples on a contact sheet. */
+  private static final int SHEET = 60;
+
   @Parameters(paramLabel = "DIR", description = "A directory (local, hdfs:// or s3a://).")
   private String directory;
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
 
+  @Option(
+      names = "--html",
+      paramLabel = "FILE",
+      description = "Of a shard set, write a page with a contact sheet and histograms.")
+  private java.nio.file.Path html;
+
   @Override
   public Integer call() throws IOException {
     ObjectNode found = inspect(directory);
+    if (html != null) {
+      Files.writeString(html, page(directory));
+    }
     if (json) {
       System.out.println(found);
     } else {
@@ -77,12 +91,21 @@ final class Inspect implements Callable<Integer> {
             : String.format("Cannot inspect %s: there is no such directory", directory));
   }
 
+  /** The page of a shard set. */
+  static String page(String directory) {
+    ShardSet shards = ShardSet.open(new Configuration(), directory);
+    return ShardPage.render(shards.manifest(), directory, shards.first(SHEET));
+  }
+
   private static ObjectNode shards(String directory, Configuration hadoop) {
     ShardSet shards = ShardSet.open(hadoop, directory);
     shards.verify();
     ShardManifest manifest = shards.manifest();
     ObjectNode node = object("shard set", directory);
+    node.put("task", manifest.task().toString());
     node.put("dataset", manifest.dataset());
+    node.put("split", manifest.split());
+    node.put("preparation", manifest.preparation());
     node.put("source", manifest.source());
     node.put("fingerprint", manifest.fingerprint());
     node.put("samples", manifest.samples());
@@ -94,6 +117,11 @@ final class Inspect implements Callable<Integer> {
     node.put("quarantined", manifest.quarantined().size());
     node.set("class-names", JSON.valueToTree(manifest.classes()));
     node.set("class-counts", JSON.valueToTree(manifest.classCounts()));
+    node.set("widths", JSON.valueToTree(manifest.widths()));
+    node.set("heights", JSON.valueToTree(manifest.heights()));
+    node.set("depths", JSON.valueToTree(manifest.depths()));
+    node.put("resize", manifest.resize());
+    node.put("jpeg-quality", manifest.jpegQuality());
     node.set("mean", JSON.valueToTree(manifest.mean()));
     node.set("std", JSON.valueToTree(manifest.std()));
     node.set("quarantined-inputs", JSON.valueToTree(manifest.quarantined()));

@@ -1,46 +1,60 @@
 package sparkvision.jobs;
 
+import java.io.IOException;
 import java.util.Locale;
+import java.util.Optional;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.Sharding;
+import sparkvision.data.Source;
+import sparkvision.data.Sources;
 
-/** Raw images -> a shard set. */
+/** A raw data set -> a shard set. */
 @Command(
     name = "shard",
     mixinStandardHelpOptions = true,
-    description = "Turns raw images into a shard set: Parquet with checksums and a manifest.")
+    description = "Turns a raw data set into a shard set: Parquet with checksums and a manifest.")
 final class ShardDataset extends ConfJob<ShardDataset.Settings> {
+
+  @Option(
+      names = "--dry-run",
+      description = "Read some of the input, say what would be written and how long it would take.")
+  private boolean dryRun;
 
   /** {@code conf/shard.conf}. */
   record Settings(
-      Dataset dataset,
+      Sources.Dataset dataset,
+      Optional<String> split,
       String input,
+      Optional<String> annotations,
       String output,
       int samplesPerBlock,
-      int blocksPerFile,
-      double maxQuarantinedShare,
+      long targetFileBytes,
+      int files,
+      int resize,
+      int jpegQuality,
+      Sources.Volumes volumes,
+      double maxBadShare,
       long seed) {
 
-    /** The layouts that can be read. */
-    enum Dataset {
-      IMAGE_FOLDER;
-
-      @Override
-      public String toString() {
-        return name().toLowerCase(Locale.ROOT).replace('_', '-');
-      }
+    private Sources.Selection selection() {
+      return new Sources.Selection(dataset, split.orElse(""), input, annotations, volumes);
     }
 
     private Sharding.Options options() {
       return new Sharding.Options(
           dataset.toString(),
-          input,
+          split.orElse(""),
+          selection().preparation(),
           output,
           samplesPerBlock,
-          blocksPerFile,
-          maxQuarantinedShare,
+          targetFileBytes,
+          files,
+          resize,
+          jpegQuality,
+          maxBadShare,
           seed);
     }
   }
@@ -57,27 +71,60 @@ final class ShardDataset extends ConfJob<ShardDataset.Settings> {
 
   @Override
   void run(Settings settings) throws Exception {
-    Sharding.Options options = settings.options(); // refuses a wrong one before Spark starts
-    withSpark(spark -> run(spark, options));
+    settings.options(); // refuses a wrong one before Spark starts
+    withSpark(
+        spark -> {
+          if (dryRun) {
+            System.out.println(describe(estimate(spark, settings), settings));
+            return;
+          }
+          run(spark, settings);
+        });
   }
 
-  static void run(SparkSession spark, Settings settings) {
-    run(spark, settings.options());
-  }
-
-  private static void run(SparkSession spark, Sharding.Options options) {
+  static void run(SparkSession spark, Settings settings) throws IOException {
+    Source source = source(spark, settings);
     Sharding.Outcome outcome;
     try (ShardProgress progress = new ShardProgress()) {
-      outcome = Sharding.run(spark, options, progress);
+      outcome = Sharding.run(spark, source, settings.options(), progress);
     }
     ShardManifest manifest = outcome.manifest();
     System.out.printf(
         "%s %s: %d samples of %d classes in %d files, %d inputs quarantined%n",
         outcome.alreadyDone() ? "Already sharded, nothing to do:" : "Sharded:",
-        options.output(),
+        settings.output(),
         manifest.samples(),
         manifest.classes().size(),
         manifest.files().size(),
         manifest.quarantined().size());
+  }
+
+  static Sharding.Estimate estimate(SparkSession spark, Settings settings) throws IOException {
+    try (ShardProgress progress = new ShardProgress()) {
+      return Sharding.estimate(spark, source(spark, settings), settings.options(), progress);
+    }
+  }
+
+  private static Source source(SparkSession spark, Settings settings) throws IOException {
+    return Sources.of(spark.sparkContext().hadoopConfiguration(), settings.selection());
+  }
+
+  private static String describe(Sharding.Estimate estimate, Settings settings) {
+    return String.format(
+        Locale.ROOT,
+        "Would shard %s for %s: %,d inputs of %,d classes, %d of %d tried are bad%n"
+            + "%,d blocks in %,d files, about %,.1f MB%n"
+            + "About %,.0f s on %d slots, and the time to write; nothing was written",
+        settings.input(),
+        estimate.task(),
+        estimate.items(),
+        estimate.classes(),
+        estimate.bad(),
+        estimate.tried(),
+        estimate.blocks(),
+        estimate.files(),
+        estimate.bytes() / 1e6,
+        estimate.seconds(),
+        estimate.slots());
   }
 }

@@ -13,7 +13,7 @@ final class ShardProgress implements Sharding.Listener, AutoCloseable {
     if (!phase.equals(this.phase)) {
       close();
       this.phase = phase;
-      bar = new Progress(phase, "images", 0, total);
+      bar = new Progress(phase, "samples", 0, total);
     }
     bar.to(done, "");
   }

@@ -53,7 +53,13 @@ public final class Sparkvision {
    * verify-parity} take paths.
    */
   static List<ConfJob<?>> confJobs() {
-    return List.of(new UnpackIdx(), new ShardDataset(), new TrainModel(), new EvaluateModel());
+    return List.of(
+        new UnpackIdx(),
+        new ShardDataset(),
+        new PrintSampleOrder(),
+        new TrainModel(),
+        new EvaluateModel(),
+        new EvaluateCoco());
   }
 
   @Option(

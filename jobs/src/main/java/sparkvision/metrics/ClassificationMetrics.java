@@ -191,6 +191,14 @@ public final class ClassificationMetrics implements Serializable {
     return accuracy;
   }
 
+  /**
+   * The mean of {@link #perClassAccuracy} over the classes that have samples, 0..1: every class
+   * counts alike, however few samples it has; NaN of no samples.
+   */
+  public double meanPerClassAccuracy() {
+    return Means.ofNumbers(perClassAccuracy());
+  }
+
   /** The mistakes of highest loss, worst first; equal losses are ordered by id. */
   public List<Mistake> worst() {
     return List.copyOf(worst);

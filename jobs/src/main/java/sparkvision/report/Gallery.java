@@ -6,9 +6,6 @@ import sparkvision.report.Report.Mistake;
 /** The worst mistakes as pictures. */
 final class Gallery {
 
-  /** Pictures with both sides below this are enlarged pixel by pixel. */
-  private static final int SMALL = 100;
-
   private Gallery() {}
 
   static String render(Report report) {
@@ -26,7 +23,7 @@ final class Gallery {
 
   private static String card(Mistake mistake) {
     return """
-        <figure class="mistake">
+        <figure class="card">
         %s
         <figcaption>
         <span class="said" title="%s"><b>%s</b> <span>%s</span></span>
@@ -51,11 +48,6 @@ final class Gallery {
     if (picture == null) {
       return "<div class=\"picture missing\">no picture</div>";
     }
-    boolean small = picture.width() < SMALL && picture.height() < SMALL;
-    return "<div class=\"picture\"><img%s src=\"%s\" alt=\"%s\"/></div>"
-        .formatted(
-            small ? " class=\"pixelated\"" : "",
-            picture.source(),
-            Markup.escape(mistake.truth() + " taken for " + mistake.predicted()));
+    return picture.markup(mistake.truth() + " taken for " + mistake.predicted());
   }
 }

@@ -19,6 +19,22 @@ import javax.imageio.stream.MemoryCacheImageInputStream;
  */
 record Picture(String source, int width, int height) {
 
+  /** Pictures with both sides below this are enlarged pixel by pixel. */
+  private static final int SMALL = 100;
+
+  static boolean isSmall(int width, int height) {
+    return width < SMALL && height < SMALL;
+  }
+
+  /** The picture in its frame. */
+  String markup(String description) {
+    return "<div class=\"picture\"><img%s src=\"%s\" alt=\"%s\"/></div>"
+        .formatted(
+            isSmall(width, height) ? " class=\"pixelated\"" : "",
+            source,
+            Markup.escape(description));
+  }
+
   /** The picture in {@code bytes}; null if they are missing or of no format that is known. */
   static Picture of(byte[] bytes) {
     if (bytes == null || bytes.length == 0) {

@@ -28,42 +28,15 @@ public final class ReportPage {
                 configuration(report))
             .filter(section -> !section.isEmpty())
             .collect(Collectors.joining("\n"));
-    return """
-        <!DOCTYPE html>
-        <html lang="en">
-        <head>
-        <meta charset="utf-8"/>
-        <meta name="viewport" content="width=device-width, initial-scale=1"/>
-        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"/>
-        <meta name="generator" content="sparkvision %s"/>
-        <title>%s</title>
-        <style>
-        %s</style>
-        </head>
-        <body>
-        <main>
-        %s
-        %s
-        <footer>sparkvision %s · %s</footer>
-        </main>
-        </body>
-        </html>
-        """
-        .formatted(
-            Markup.escape(report.version()),
-            Markup.escape(report.title()),
-            Style.SHEET,
-            header(report),
-            sections,
-            Markup.escape(report.version()),
-            Markup.escape(report.created()));
+    return Markup.page(
+        report.version(), report.title(), header(report) + "\n" + sections, report.created());
   }
 
   private static String header(Report report) {
     String top5 =
         report.classes().size() <= TOP5_IS_CERTAIN
             ? ""
-            : figure("", "Top-5 accuracy", Figures.percent(report.top5(), 2));
+            : Markup.figure("", "Top-5 accuracy", Figures.percent(report.top5(), 2));
     return """
         <header>
         <h1>%s</h1>
@@ -79,36 +52,26 @@ public final class ReportPage {
             Markup.escape(report.model()),
             Figures.count(report.samples()),
             Figures.count(report.classes().size()),
-            figure("main", "Top-1 accuracy", Figures.percent(report.top1(), 2))
+            Markup.figure("main", "Top-1 accuracy", Figures.percent(report.top1(), 2))
                 + top5
-                + figure("", "Loss", Figures.fixed(report.loss(), 4))
-                + figure("", "Samples", Figures.count(report.samples()))
-                + figure("", "Parameters", Figures.abbreviated((double) report.parameters())),
-            fact(
+                + Markup.figure("", "Loss", Figures.fixed(report.loss(), 4))
+                + Markup.figure("", "Samples", Figures.count(report.samples()))
+                + Markup.figure(
+                    "", "Parameters", Figures.abbreviated((double) report.parameters())),
+            Markup.fact(
                     "Model",
                     "%s, %s parameters"
                         .formatted(report.model(), Figures.count(report.parameters())))
-                + fact("Checkpoint", report.checkpoint())
-                + (report.step() > 0 ? fact("Step", Figures.count(report.step())) : "")
-                + fact("Shards", report.shards())
-                + fact(
+                + Markup.fact("Checkpoint", report.checkpoint())
+                + (report.step() > 0 ? Markup.fact("Step", Figures.count(report.step())) : "")
+                + Markup.fact("Shards", report.shards())
+                + Markup.fact(
                     "Evaluation",
                     "%s, %s images/s"
                         .formatted(
                             Figures.duration(report.evaluationSeconds()),
                             Figures.fixed(report.imagesPerSecond(), 1)))
-                + fact("Created", report.created()));
-  }
-
-  private static String figure(String kind, String name, String value) {
-    return "<div%s><dt>%s</dt><dd>%s</dd></div>\n"
-        .formatted(kind.isEmpty() ? "" : " class=\"" + kind + "\"", name, value);
-  }
-
-  private static String fact(String name, String value) {
-    return value == null || value.isEmpty()
-        ? ""
-        : "<dt>%s</dt><dd>%s</dd>\n".formatted(name, Markup.escape(value));
+                + Markup.fact("Created", report.created()));
   }
 
   private static String configuration(Report report) {

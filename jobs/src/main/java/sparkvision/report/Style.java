@@ -97,17 +97,24 @@ final class Style {
       .bar i { display: block; height: 10px; }
 
       .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: 22px 18px; }
-      .mistake { break-inside: avoid; min-width: 0; }
+      .sheet { grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); }
+      .card { break-inside: avoid; min-width: 0; }
       .picture { aspect-ratio: 1; background: var(--panel); border-radius: 6px; overflow: hidden; display: flex; align-items: center; justify-content: center; }
       .picture img { width: 100%; height: 100%; object-fit: contain; }
       .picture .pixelated { image-rendering: pixelated; }
       .missing { color: var(--muted); font-size: 13px; }
-      .mistake figcaption { font-size: 13px; line-height: 1.4; padding-top: 7px; }
-      .mistake figcaption > span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-      .mistake .said { display: flex !important; gap: 8px; justify-content: space-between; color: var(--orange); }
-      .mistake .said b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
-      .mistake .said span { flex: none; }
-      .mistake .id { color: var(--muted); font-size: 12px; }
+      .card figcaption { font-size: 13px; line-height: 1.4; padding-top: 7px; }
+      .card figcaption > span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+      .card .said { display: flex !important; gap: 8px; justify-content: space-between; color: var(--orange); }
+      .card .said b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
+      .card .said span { flex: none; }
+      .card .id { color: var(--muted); font-size: 12px; }
+
+      .overlay { break-inside: avoid; margin-bottom: 26px; }
+      .triple { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px; }
+      .triple img { display: block; width: 100%; border-radius: 6px; }
+      .overlay .legend { margin: 8px 0 0; }
+      .overlay .id { color: var(--muted); font-size: 12px; }
 
       summary { cursor: pointer; font-size: 19px; font-weight: 620; letter-spacing: -0.01em; }
       pre, code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 13px; }
@@ -139,8 +146,8 @@ final class Style {
         .beside table { width: 100%; }
         .beside .confusion { max-width: 125mm; }
         .gallery { grid-template-columns: repeat(6, 1fr); gap: 12px 10px; }
-        .mistake figcaption { font-size: 10px; }
-        .mistake .id { font-size: 9px; }
+        .card figcaption { font-size: 10px; }
+        .card .id { font-size: 9px; }
       }
       """;
 

@@ -15,6 +15,10 @@
  * no script, nothing loaded from outside, light and dark, fit for paper. The same report gives the
  * same bytes. Sections without data are left out.
  *
+ * <p>Of a segmentation there are {@link sparkvision.report.SegmentationScores}, set as a table of
+ * classes, and pictures with their labels laid over them in the colours of a {@link
+ * sparkvision.report.Palette}; no page holds them yet.
+ *
  * <p>On the page, {@link sparkvision.report.Markup} escapes what is written, {@link
  * sparkvision.report.Figures} formats numbers, and each section is a class of its own.
  */

@@ -24,6 +24,8 @@ import sparkvision.data.ImageTransform;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
+import sparkvision.data.transform.Augment;
+import sparkvision.data.transform.Resize;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
 import sparkvision.metrics.ClassificationMetrics;
@@ -47,6 +49,7 @@ public final class Evaluator {
    * @param classes of the shards; a model that does not say its number of classes has these
    * @param imageSize height and width of the network's input
    * @param resize shorter side before the centre crop; 0 leaves images as they are
+   * @param interpolation of resizing
    * @param mean per channel, of the training set, in units of 0..1
    * @param std per channel, likewise
    */
@@ -60,6 +63,7 @@ public final class Evaluator {
       int batchSize,
       int imageSize,
       int resize,
+      Resize.Filter interpolation,
       List<Double> mean,
       List<Double> std)
       implements Serializable {
@@ -133,8 +137,8 @@ public final class Evaluator {
     ShardSet shards = ShardSet.open(hadoop, task.shards());
     Network network = new Network(task.model(), task.batchSize(), task.imageSize());
     ImageTransform transform =
-        new TrainConfig.Images(task.imageSize(), task.resize(), 0, 0)
-            .transform(network.channels(), task.mean(), task.std());
+        new TrainConfig.Images(task.imageSize(), task.resize(), task.interpolation(), 0, 0)
+            .transform(network.channels(), task.mean(), task.std(), Augment.NONE);
     ClassificationMetrics metrics =
         new ClassificationMetrics(shards.manifest().classes().size(), WORST);
     Path weights = new Path(task.weights());

@@ -17,6 +17,7 @@ final class Network {
 
   static final String IMAGES = "input";
   static final String LABELS = "labels";
+  static final String TARGETS = "targets";
   static final String LOGITS = "logits";
 
   private final Model model;
@@ -86,6 +87,14 @@ final class Network {
     return graph;
   }
 
+  /** The same with targets of mixed images, (B, classes), in place of labels. */
+  Graph softTraining(long seed, int rank, int classes) {
+    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
+    Tensor logits = logits(graph);
+    graph.loss(Losses.softCrossEntropy(graph, logits, graph.input(TARGETS, batchSize(), classes)));
+    return graph;
+  }
+
   /** Logits from the running statistics. */
   Graph inference() {
     Graph graph = new Graph(Graph.Mode.INFERENCE, 0);
@@ -101,9 +110,12 @@ final class Network {
   }
 
   Map<String, HostTensor> inputs(Batch batch) {
-    return Map.of(
-        IMAGES, HostTensor.of(batch.images(), shape),
-        LABELS, HostTensor.ofLongs(batch.labels(), shape[0]));
+    HostTensor images = HostTensor.of(batch.images(), shape);
+    if (batch.targets().length == 0) {
+      return Map.of(IMAGES, images, LABELS, HostTensor.ofLongs(batch.labels(), shape[0]));
+    }
+    long classes = batch.targets().length / shape[0];
+    return Map.of(IMAGES, images, TARGETS, HostTensor.of(batch.targets(), shape[0], classes));
   }
 
   Map<String, HostTensor> inputs(float[] images) {

@@ -25,6 +25,7 @@ import sparkvision.data.ImageTransform;
 import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
+import sparkvision.data.transform.Mixing;
 import sparkvision.engine.Engine;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
@@ -70,6 +71,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       OptimizerConfig optimizer,
       LearningRate learningRate,
       TrainConfig.Images images,
+      TrainConfig.Augmentation augment,
       TrainConfig.Loader loader,
       List<Double> mean,
       List<Double> std,
@@ -131,10 +133,17 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
     Network network = new Network(plan.model(), plan.batchSize(), plan.images().size());
-    Graph graph = network.training(plan.seed(), rank, plan.labelSmoothing());
-    ImageTransform transform = plan.images().transform(network.channels(), plan.mean(), plan.std());
+    Mixing mixing = plan.augment().mixing(plan.labelSmoothing());
+    Graph graph =
+        mixing.mixes()
+            ? network.softTraining(plan.seed(), rank, shards.manifest().classes().size())
+            : network.training(plan.seed(), rank, plan.labelSmoothing());
+    ImageTransform transform =
+        plan.images()
+            .transform(network.channels(), plan.mean(), plan.std(), plan.augment().augment());
     SampleOrder order =
-        new SampleOrder(shards.manifest(), plan.seed(), plan.loader().windowBlocks());
+        new SampleOrder(
+            shards.manifest(), plan.seed(), plan.loader().windowBlocks(), plan.augment().repeats());
     BatchLoader.Slice slice =
         new BatchLoader.Slice(
             plan.batchSize(),
@@ -151,10 +160,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 shards,
                 order,
                 transform,
+                mixing,
                 plan.seed(),
                 slice,
                 plan.loader().threads(),
-                plan.loader().prefetch())) {
+                plan.loader().prefetchBytes())) {
       restore(engine, rank, hadoop);
       double lastExchange = train(engine, network, loader, exchange, rank);
       String host = SparkEnv.get().blockManager().blockManagerId().host();

@@ -6,6 +6,12 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import sparkvision.data.ImageTransform;
+import sparkvision.data.transform.Augment;
+import sparkvision.data.transform.ColorJitter;
+import sparkvision.data.transform.Mixing;
+import sparkvision.data.transform.RandomErasing;
+import sparkvision.data.transform.RandomResizedCrop;
+import sparkvision.data.transform.Resize;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
@@ -34,6 +40,7 @@ public record TrainConfig(
     OptimizerConfig optimizer,
     LearningRate learningRate,
     Images images,
+    Augmentation augment,
     Loader loader,
     Checkpoints checkpoint,
     int timeoutSeconds) {
@@ -75,7 +82,8 @@ public record TrainConfig(
   }
 
   /** From bytes to the network's input. */
-  public record Images(int size, int resize, int cropPadding, double flipProbability)
+  public record Images(
+      int size, int resize, Resize.Filter interpolation, int cropPadding, double flipProbability)
       implements Serializable {
 
     public Images {
@@ -93,7 +101,7 @@ public record TrainConfig(
      * The transform to {@code channels}, normalised with the training set's figures; those of grey
      * images serve for every channel.
      */
-    ImageTransform transform(int channels, List<Double> mean, List<Double> std) {
+    ImageTransform transform(int channels, List<Double> mean, List<Double> std, Augment augment) {
       return new ImageTransform(
           new ImageTransform.Options(
               size,
@@ -102,16 +110,71 @@ public record TrainConfig(
               cropPadding,
               flipProbability,
               mean.size() == 1 ? Collections.nCopies(channels, mean.get(0)) : mean,
-              std.size() == 1 ? Collections.nCopies(channels, std.get(0)) : std));
+              std.size() == 1 ? Collections.nCopies(channels, std.get(0)) : std),
+          interpolation,
+          augment);
+    }
+  }
+
+  /** How training images differ from epoch to epoch. */
+  public record Augmentation(
+      Augment.Crop crop,
+      List<Double> cropScale,
+      List<Double> cropRatio,
+      String policy,
+      List<Double> colorJitter,
+      double eraseProbability,
+      double mixupAlpha,
+      double cutmixAlpha,
+      double mixSwitch,
+      int repeats)
+      implements Serializable {
+
+    public Augmentation {
+      check(cropScale.size() == 2, "augment.crop-scale", cropScale, "[least, most]");
+      check(cropRatio.size() == 2, "augment.crop-ratio", cropRatio, "[least, most]");
+      check(
+          colorJitter.size() == 4,
+          "augment.color-jitter",
+          colorJitter,
+          "[brightness, contrast, saturation, hue]");
+      atLeast("augment.repeats", repeats, 1);
+      augment(crop, cropScale, cropRatio, policy, colorJitter, eraseProbability);
+      new Mixing(mixupAlpha, cutmixAlpha, mixSwitch, 0);
+    }
+
+    /** What is done to one image. */
+    Augment augment() {
+      return augment(crop, cropScale, cropRatio, policy, colorJitter, eraseProbability);
+    }
+
+    /** What is done to a batch; it knows the label smoothing, since it makes the targets. */
+    Mixing mixing(double labelSmoothing) {
+      return new Mixing(mixupAlpha, cutmixAlpha, mixSwitch, labelSmoothing);
+    }
+
+    private static Augment augment(
+        Augment.Crop crop,
+        List<Double> scale,
+        List<Double> ratio,
+        String policy,
+        List<Double> jitter,
+        double erase) {
+      return new Augment(
+          crop,
+          new RandomResizedCrop(scale.get(0), scale.get(1), ratio.get(0), ratio.get(1)),
+          policy,
+          new ColorJitter(jitter.get(0), jitter.get(1), jitter.get(2), jitter.get(3)),
+          new RandomErasing(erase));
     }
   }
 
   /** Background reading on each rank. */
-  public record Loader(int threads, int prefetch, int windowBlocks) implements Serializable {
+  public record Loader(int threads, long prefetchBytes, int windowBlocks) implements Serializable {
 
     public Loader {
       atLeast("loader.threads", threads, 1);
-      atLeast("loader.prefetch", prefetch, 1);
+      check(prefetchBytes >= 1, "loader.prefetch-bytes", prefetchBytes, "at least 1");
       atLeast("loader.window-blocks", windowBlocks, 1);
     }
   }

@@ -29,6 +29,7 @@ import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
+import sparkvision.data.Task;
 import sparkvision.data.TaskBytes;
 import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
@@ -51,7 +52,7 @@ public final class Trainer {
           "epochs",
           "memory",
           "loader.threads",
-          "loader.prefetch",
+          "loader.prefetch-bytes",
           "checkpoint.keep-",
           "ranks", // their number is compared
           "timeout-seconds");
@@ -98,6 +99,7 @@ public final class Trainer {
               + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
     }
     this.shards = ShardSet.open(hadoop, input);
+    shards.manifest().require(Task.CLASSIFICATION, "train on", input);
     this.model = Network.withClasses(config.model(), shards.manifest().classes().size());
     Network network = new Network(model, config.batchSize(), config.images().size());
     this.parameters = network.parameters();
@@ -231,6 +233,7 @@ public final class Trainer {
         config.optimizer(),
         config.learningRate(),
         config.images(),
+        config.augment(),
         config.loader(),
         from.mean(),
         from.std(),
@@ -291,6 +294,7 @@ public final class Trainer {
                   config.batchSize(),
                   config.images().size(),
                   config.images().resize(),
+                  config.images().interpolation(),
                   from.mean(),
                   from.std()),
               from.ranks());
@@ -420,7 +424,9 @@ public final class Trainer {
   }
 
   private void checkValidation(String directory) {
-    List<String> classes = ShardSet.open(hadoop, directory).manifest().classes();
+    ShardManifest manifest = ShardSet.open(hadoop, directory).manifest();
+    manifest.require(Task.CLASSIFICATION, "validate on", directory);
+    List<String> classes = manifest.classes();
     if (!classes.equals(shards.manifest().classes())) {
       throw new IllegalArgumentException(
           String.format(

@@ -18,6 +18,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.io.TempDir;
 import sparkvision.TestCluster;
+import sparkvision.data.volume.Affine;
+import sparkvision.data.volume.Nifti;
+import sparkvision.data.volume.Volume;
 
 /** What a user does wrong, or a disk: one sentence, an exit code, nothing half-written. */
 class BadInputTest {
@@ -29,7 +32,7 @@ class BadInputTest {
   private record Ended(int code, String error) {}
 
   @BeforeAll
-  static void shardTheImages() {
+  static void shardTheImages() throws Exception {
     ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings("train"));
   }
 
@@ -100,6 +103,41 @@ class BadInputTest {
     Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/hollow/out"));
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains("zebra");
+  }
+
+  @Test
+  void aSetOfAnotherTaskIsNoTrainingSet() throws IOException {
+    byte[] volume = Nifti.write(new Volume(2, 2, 2, new float[8], Affine.ofSpacing(1, 1, 1)));
+    Files.write(directory.resolve("volume.nii.gz"), volume);
+    Files.writeString(directory.resolve("classes.txt"), "background");
+    Files.writeString(directory.resolve("all.csv"), "image,mask\nvolume.nii.gz,volume.nii.gz\n");
+    String output = CLUSTER.hdfs("/shards/volumes");
+    expect(run("shard", "dataset=volumes", "input=" + directory, "output=" + output), 0, "");
+    expect(
+        train("/runs/volumes", "input=" + output),
+        2,
+        "Cannot train on "
+            + output
+            + ": it is a shard set for volume-segmentation (must be for classification)");
+  }
+
+  @Test
+  void aDryRunWritesNothing() {
+    String output = CLUSTER.hdfs("/dry");
+    expect(run("shard", "--dry-run", "input=" + CLUSTER.images("val"), "output=" + output), 0, "");
+    assertThat(exists("/dry")).isFalse();
+    expect(
+        run("shard", "dataset=imagenet", "input=" + CLUSTER.images("val"), "output=" + output),
+        2,
+        "Cannot read the data set: key split is missing (give split=train or split=val)");
+    expect(
+        run("shard", "split=val", "input=" + CLUSTER.images("val"), "output=" + output),
+        2,
+        "Invalid split: val (image-folder has none; give the split's own folder as input)");
+    expect(
+        run("shard", "dataset=coco-json", "input=/x", "output=" + output),
+        2,
+        "Cannot shard /x: coco-json needs annotations=FILE");
   }
 
   @Test

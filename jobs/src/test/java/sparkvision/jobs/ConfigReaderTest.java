@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigObject;
 import java.io.File;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -141,6 +142,25 @@ class ConfigReaderTest {
     collect("", ConfigReader.defaults(job.name()).root(), paths, inFile);
     assertThat(inFile).isEqualTo(paths);
     assertThat(job.keys()).contains(paths);
+  }
+
+  @ParameterizedTest
+  @MethodSource("overlays")
+  void everyOverlayFitsItsJob(Path overlay) {
+    boolean shards = overlay.getFileName().toString().endsWith("-shards.conf");
+    Record config =
+        ConfigReader.read(
+            shards ? ShardDataset.Settings.class : TrainConfig.class,
+            shards ? "shard" : "train",
+            overlay.toFile(),
+            REQUIRED);
+    assertThat(config).isNotNull();
+  }
+
+  static List<Path> overlays() throws IOException {
+    try (Stream<Path> files = Files.list(Path.of("../conf/runs"))) {
+      return files.sorted().toList();
+    }
   }
 
   static List<ConfJob<?>> jobs() {

@@ -50,7 +50,7 @@ class PipelineTest {
           "timeout-seconds=60");
 
   @BeforeAll
-  static void shardTheImages() {
+  static void shardTheImages() throws Exception {
     for (String split : List.of("train", "val")) {
       ShardDataset.run(CLUSTER.spark(), shardSettings(split));
     }
@@ -125,11 +125,61 @@ class PipelineTest {
   }
 
   @Test
+  void aRecipeWithMixedTargetsTrainsToTheSameBitsTwice() throws Exception {
+    List<String> settings =
+        List.of(
+            "ranks=2",
+            "epochs=2",
+            "label-smoothing=0.1",
+            "images.interpolation=bicubic",
+            "augment.crop=resized",
+            "augment.policy=rand-m9-mstd0.5-inc1",
+            "augment.color-jitter=[0.3, 0.3, 0.3, 0]",
+            "augment.erase-probability=0.25",
+            "augment.mixup-alpha=0.8",
+            "augment.cutmix-alpha=1",
+            "augment.repeats=3",
+            "loader.threads=2",
+            "loader.prefetch-bytes=1");
+    String first = CLUSTER.hdfs("/runs/mixed");
+    String second = CLUSTER.hdfs("/runs/mixed-again");
+    train(first, settings.toArray(String[]::new));
+    train(second, settings.toArray(String[]::new));
+    assertThat(newest(first).step()).isEqualTo(16);
+    assertThat(weights(second, "model")).isEqualTo(weights(first, "model"));
+    assertThat(newest(first).state(RunState.class).history().epochs())
+        .allSatisfy(epoch -> assertThat(epoch.trainLoss()).isBetween(0.5, 3.0));
+  }
+
+  @Test
   void aSecondShardRunDoesNothing() throws Exception {
     Path manifest = new Path(CLUSTER.hdfs("/shards/train/_manifest.json"));
     long before = CLUSTER.files().getFileStatus(manifest).getModificationTime();
     ShardDataset.run(CLUSTER.spark(), shardSettings("train"));
     assertThat(CLUSTER.files().getFileStatus(manifest).getModificationTime()).isEqualTo(before);
+  }
+
+  @Test
+  void aShardRunThatWasKilledEndsWithTheSameBytes() throws Exception {
+    List<String> arguments = shardArguments("train", "/shards/killed");
+    Path mark = new Path(CLUSTER.hdfs("/shards/killed/_temporary/sparkvision-sharding"));
+    Process driver = startDriver("shard", arguments);
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+    while (!CLUSTER.files().exists(mark)) {
+      assertThat(System.nanoTime()).as("writing begins in time").isLessThan(deadline);
+      assertThat(driver.isAlive()).as("the driver shards").isTrue();
+      TimeUnit.MILLISECONDS.sleep(5);
+    }
+    driver.destroyForcibly().waitFor();
+    Path manifest = new Path(CLUSTER.hdfs("/shards/killed/_manifest.json"));
+    assertThat(CLUSTER.files().exists(manifest)).as("killed half-way").isFalse();
+
+    ShardDataset.run(CLUSTER.spark(), shardSettings(arguments));
+    for (String file : List.of("_manifest.json", "part-00000.parquet", "part-00003.parquet")) {
+      assertThat(read(new Path(CLUSTER.hdfs("/shards/killed"), file)))
+          .isEqualTo(read(new Path(CLUSTER.hdfs("/shards/train"), file)));
+    }
+    assertThat(CLUSTER.files().listStatus(new Path("/shards/killed"))).hasSize(5);
   }
 
   @Test
@@ -148,7 +198,8 @@ class PipelineTest {
     train(undisturbed, settings.toArray(String[]::new));
 
     String disturbed = CLUSTER.hdfs("/runs/disturbed");
-    Process driver = startDriver(disturbed, settings);
+    Process driver =
+        startDriver("train", trainSettings(disturbed, settings.toArray(String[]::new)));
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
     CheckpointStore store = new CheckpointStore(CLUSTER.files(), new Path(disturbed));
     while (store.committed().size() < 2) {
@@ -297,14 +348,14 @@ class PipelineTest {
         .toList();
   }
 
-  private static Process startDriver(String run, List<String> settings) throws Exception {
+  private static Process startDriver(String job, List<String> settings) throws Exception {
     List<String> command = new ArrayList<>();
     command.add(ProcessHandle.current().info().command().orElseThrow());
     command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split(" ")));
     command.add("-Dspark.master=local-cluster[2,1,1024]");
     TestCluster.sparkSettings().forEach(s -> command.add("-D" + s[0] + "=" + s[1]));
-    command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), "train"));
-    command.addAll(trainSettings(run, settings.toArray(String[]::new)));
+    command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), job));
+    command.addAll(settings);
     return new ProcessBuilder(command).inheritIO().start();
   }
 
@@ -327,15 +378,19 @@ class PipelineTest {
   }
 
   static ShardDataset.Settings shardSettings(String split) {
-    return ConfigReader.read(
-        ShardDataset.Settings.class,
-        "shard",
-        null,
-        List.of(
-            "input=" + CLUSTER.images(split),
-            "output=" + CLUSTER.hdfs("/shards/" + split),
-            "samples-per-block=32",
-            "blocks-per-file=2"));
+    return shardSettings(shardArguments(split, "/shards/" + split));
+  }
+
+  private static ShardDataset.Settings shardSettings(List<String> arguments) {
+    return ConfigReader.read(ShardDataset.Settings.class, "shard", null, arguments);
+  }
+
+  private static List<String> shardArguments(String split, String output) {
+    return List.of(
+        "input=" + CLUSTER.images(split),
+        "output=" + CLUSTER.hdfs(output),
+        "samples-per-block=32",
+        "files=4");
   }
 
   private static void train(String run, String... settings) throws Exception {

@@ -137,6 +137,19 @@ class ClassificationMetricsTest {
     assertThat(metrics.top5()).isEqualTo(1);
     assertThat(metrics.loss()).isCloseTo(Math.log(1 + Math.E), within(1e-12));
     assertThat(metrics.perClassAccuracy()).containsExactly(0, Double.NaN);
+    assertThat(metrics.meanPerClassAccuracy()).isZero();
+  }
+
+  @Test
+  void everyClassCountsAlikeInTheMean() {
+    ClassificationMetrics metrics = new ClassificationMetrics(3, 0);
+    for (int i = 0; i < 8; i++) {
+      metrics.add("common-" + i, new float[] {1, 0, 0}, 0, 0, NO_PICTURE);
+    }
+    metrics.add("rare-1", new float[] {0, 1, 0}, 0, 1, NO_PICTURE);
+    metrics.add("rare-2", new float[] {1, 0, 0}, 0, 1, NO_PICTURE);
+    assertThat(metrics.top1()).isEqualTo(0.9);
+    assertThat(metrics.meanPerClassAccuracy()).isEqualTo(0.75); // of 1 and 0.5; class 2 is absent
   }
 
   @Test
@@ -146,6 +159,7 @@ class ClassificationMetricsTest {
     assertThat(metrics.top5()).isNaN();
     assertThat(metrics.loss()).isNaN();
     assertThat(metrics.perClassAccuracy()).containsOnly(Double.NaN);
+    assertThat(metrics.meanPerClassAccuracy()).isNaN();
   }
 
   @Test

@@ -2,15 +2,11 @@ package sparkvision.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.IOException;
-import java.io.StringReader;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
-import javax.xml.parsers.DocumentBuilderFactory;
-import javax.xml.parsers.ParserConfigurationException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -18,19 +14,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.w3c.dom.Document;
 import org.w3c.dom.Element;
 import org.w3c.dom.NodeList;
-import org.xml.sax.InputSource;
-import org.xml.sax.SAXException;
 
 class ReportPageTest {
 
   @ParameterizedTest
   @ValueSource(ints = {2, 3, 10, 12, 13, 30, 31, 40, 41, 101, 1000})
   void isWellFormedForAnyNumberOfClasses(int classes) {
-    Document page = parse(ReportPage.render(Reports.full(Reports.classes(classes), 50)));
+    Document page = Fragments.parse(ReportPage.render(Reports.full(Reports.classes(classes), 50)));
     assertThat(sections(page))
         .containsExactly("training", "confusion", "classes", "mistakes", "ranks", "configuration");
     assertThat(ids(page)).doesNotHaveDuplicates();
-    for (Element drawing : elements(page, "svg")) {
+    for (Element drawing : Fragments.elements(page, "svg")) {
       assertThat(drawing.getAttribute("role")).isEqualTo("img");
       assertThat(drawing.getFirstChild().getNodeName()).isEqualTo("title");
       assertThat(ids(page)).contains(drawing.getAttribute("aria-labelledby"));
@@ -58,7 +52,7 @@ class ReportPageTest {
   void everyCountOfASmallMatrixIsThere() {
     Report report = Reports.withoutHistory(Reports.classes(7));
     List<String> shown = new ArrayList<>();
-    for (Element text : elements(parse(ReportPage.render(report)), "text")) {
+    for (Element text : Fragments.elements(Fragments.parse(ReportPage.render(report)), "text")) {
       if (text.getAttribute("class").contains("count")) {
         shown.add(text.getTextContent());
       }
@@ -79,7 +73,7 @@ class ReportPageTest {
     report.confusion()[7][21] = 12_345;
     report.confusion()[3][4] = 12_344;
     Element pairs =
-        elements(parse(ReportPage.render(report)), "table").stream()
+        Fragments.elements(Fragments.parse(ReportPage.render(report)), "table").stream()
             .filter(table -> table.getAttribute("class").equals("pairs"))
             .findFirst()
             .orElseThrow();
@@ -92,7 +86,8 @@ class ReportPageTest {
   @Test
   void sectionsWithoutDataAreLeftOut() {
     Report report = Reports.withoutHistory(Reports.classes(10));
-    assertThat(sections(parse(ReportPage.render(report)))).containsExactly("confusion", "classes");
+    assertThat(sections(Fragments.parse(ReportPage.render(report))))
+        .containsExactly("confusion", "classes");
     assertThat(text(report)).doesNotContain("Step");
   }
 
@@ -126,10 +121,10 @@ class ReportPageTest {
             evil);
     String html = ReportPage.render(report);
     assertThat(html).doesNotContain("<script", "\u0007");
-    Document page = parse(html);
+    Document page = Fragments.parse(html);
     assertThat(page.getElementsByTagName("h1").item(0).getTextContent())
         .isEqualTo("<script>alert('x')</script> & \"co\"  ü");
-    assertThat(elements(page, "img").get(0).getAttribute("alt"))
+    assertThat(Fragments.elements(page, "img").get(0).getAttribute("alt"))
         .startsWith("<script>alert('x')</script> & \"co\"");
   }
 
@@ -138,7 +133,7 @@ class ReportPageTest {
     String html = ReportPage.render(Reports.full(Reports.classes(10), 50));
     assertThat(html).doesNotContain("http://", "https://", "@import", "<script", "<link");
     assertThat(html.replaceAll("url\\(#[a-z-]+\\)", "")).doesNotContain("url(");
-    for (Element image : elements(parse(html), "img")) {
+    for (Element image : Fragments.elements(Fragments.parse(html), "img")) {
       assertThat(image.getAttribute("src")).startsWith("data:image/");
     }
   }
@@ -146,8 +141,8 @@ class ReportPageTest {
   @Test
   void picturesAreEmbeddedAndSmallOnesEnlarged() {
     Report report = Reports.full(Reports.classes(10), 5);
-    Document page = parse(ReportPage.render(report));
-    List<Element> images = elements(page, "img");
+    Document page = Fragments.parse(ReportPage.render(report));
+    List<Element> images = Fragments.elements(page, "img");
     assertThat(images).hasSize(2);
     assertThat(images.get(0).getAttribute("src"))
         .isEqualTo(
@@ -163,7 +158,7 @@ class ReportPageTest {
   void aHundredThousandRoundsAreThinned() {
     String html = ReportPage.render(Reports.full(Reports.classes(2), 100_000));
     assertThat(html.length()).isLessThan(200_000);
-    parse(html);
+    Fragments.parse(html);
   }
 
   @ParameterizedTest
@@ -199,7 +194,7 @@ class ReportPageTest {
             null,
             null);
     String html = ReportPage.render(report);
-    parse(html);
+    Fragments.parse(html);
     assertThat(html.substring(html.indexOf("<body"))).doesNotContain("NaN", "Infinity");
   }
 
@@ -217,36 +212,20 @@ class ReportPageTest {
   }
 
   private static String text(Report report) {
-    return parse(ReportPage.render(report)).getElementsByTagName("body").item(0).getTextContent();
-  }
-
-  private static Document parse(String html) {
-    try {
-      return DocumentBuilderFactory.newInstance()
-          .newDocumentBuilder()
-          .parse(new InputSource(new StringReader(html)));
-    } catch (SAXException | IOException | ParserConfigurationException e) {
-      throw new AssertionError("Cannot parse page: " + e.getMessage(), e);
-    }
+    return Fragments.parse(ReportPage.render(report))
+        .getElementsByTagName("body")
+        .item(0)
+        .getTextContent();
   }
 
   private static List<String> sections(Document page) {
-    return elements(page, "section").stream().map(s -> s.getAttribute("id")).toList();
+    return Fragments.elements(page, "section").stream().map(s -> s.getAttribute("id")).toList();
   }
 
   private static List<String> ids(Document page) {
-    return elements(page, "*").stream()
+    return Fragments.elements(page, "*").stream()
         .map(e -> e.getAttribute("id"))
         .filter(id -> !id.isEmpty())
         .toList();
-  }
-
-  private static List<Element> elements(Document page, String name) {
-    NodeList nodes = page.getElementsByTagName(name);
-    List<Element> elements = new ArrayList<>();
-    for (int i = 0; i < nodes.getLength(); i++) {
-      elements.add((Element) nodes.item(i));
-    }
-    return elements;
   }
 }
