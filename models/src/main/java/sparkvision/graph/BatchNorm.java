@@ -60,6 +60,12 @@ public final class BatchNorm {
     return new BatchNorm(g, name, state, epsilon, momentum);
   }
 
+  /** The same layer with other first values of the weight; to be called before {@link #apply}. */
+  public BatchNorm startingFrom(Initializer initializer) {
+    g.reinitialized(state.get(0), initializer);
+    return this;
+  }
+
   /** (B, C, ...) → the same shape. */
   public Tensor apply(Tensor x) {
     long channels = state.get(0).size(0);
