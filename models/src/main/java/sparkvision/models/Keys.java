@@ -52,7 +52,9 @@ final class Keys {
     String allowed =
         most == Integer.MAX_VALUE
             ? "a whole number >= " + least
-            : String.format("a whole number from %d to %d", least, most);
+            : least == most
+                ? String.valueOf(least)
+                : String.format("a whole number from %d to %d", least, most);
     Number number = read(key, config::getNumber, allowed);
     if (!isWhole(number) || number.intValue() < least || number.intValue() > most) {
       throw invalid(key, allowed);
@@ -90,6 +92,27 @@ final class Keys {
       throw invalid(key, allowed);
     }
     return numbers.stream().map(Number::intValue).toList();
+  }
+
+  /** So many whole numbers, each >= 1. */
+  List<Integer> counts(String key, int length) {
+    List<Integer> counts = counts(key);
+    if (counts.size() != length) {
+      throw invalid(key, length + " whole numbers >= 1");
+    }
+    return counts;
+  }
+
+  /** So many whole numbers, each a divisor of the one at its place under another key. */
+  List<Integer> divisors(String key, String of, int length) {
+    List<Integer> divisors = counts(key, length);
+    List<Integer> multiples = counts(of, length);
+    for (int i = 0; i < length; i++) {
+      if (multiples.get(i) % divisors.get(i) != 0) {
+        throw invalid(key, "divisors of " + of + " " + render(of));
+      }
+    }
+    return divisors;
   }
 
   /** A number in [0, 1). */
