@@ -178,7 +178,9 @@ abstract class GraphEngine implements Engine {
   }
 
   private void count() {
-    norms.forEach(norm -> counters.merge(norm.input(5), 1L, Long::sum));
+    norms.stream()
+        .filter(norm -> norm.inputs().size() == 6)
+        .forEach(norm -> counters.merge(norm.input(5), 1L, Long::sum));
   }
 
   private Map<String, HostTensor> outputs() {

@@ -35,6 +35,16 @@ public interface Initializer {
         normal(0, Math.sqrt(2.0 / fanIn(shape))).values(seed, name, shape);
   }
 
+  /**
+   * Normal with variance 2 / fan-out, for ungrouped convolutions: as torchvision's ResNet starts.
+   */
+  static Initializer kaimingNormalByFanOut() {
+    return (seed, name, shape) -> {
+      double fanOut = (double) fanIn(shape) / shape[1] * shape[0];
+      return normal(0, Math.sqrt(2 / fanOut)).values(seed, name, shape);
+    };
+  }
+
   /** Normal with this mean and standard deviation. */
   static Initializer normal(double mean, double deviation) {
     return (seed, name, shape) -> {

@@ -60,8 +60,8 @@ public record Node(
 
     /**
      * Region in inference, a primitive in training. x (B, C, ...), weight, bias, running mean,
-     * running variance, batch counter → normalised x; epsilon, momentum. In training the last three
-     * inputs are state that the node also changes.
+     * running variance [, batch counter] → normalised x; epsilon, momentum. In training the last
+     * inputs, from the running mean on, are state that the node also changes.
      */
     BATCH_NORM,
     /** Region. x (..., C), weight (C), bias (C) → x normalised over the last axis; epsilon. */
@@ -90,6 +90,11 @@ public record Node(
      * q·kᵀ)·v (..., N, e); scale.
      */
     ATTENTION,
+    /**
+     * Region. q (B, R, H, W), k (B, R, H, W), v (B, C, H, W) → for every pixel the mean of v over
+     * its column and its row (B, C, H, W), weighted by one softmax of q·k over those H + W − 1.
+     */
+    CRISS_CROSS,
 
     // Functions of one tensor that keep its shape.
 
@@ -203,6 +208,7 @@ public record Node(
             RMS_NORM,
             LINEAR,
             ATTENTION,
+            CRISS_CROSS,
             SOFT_CROSS_ENTROPY ->
             true;
         default -> false;

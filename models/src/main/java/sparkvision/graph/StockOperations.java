@@ -108,6 +108,7 @@ final class StockOperations {
           RMS_NORM,
           LINEAR,
           ATTENTION,
+          CRISS_CROSS,
           SOFT_CROSS_ENTROPY ->
           throw new IllegalStateException(node.kind() + " should have been lowered");
     };

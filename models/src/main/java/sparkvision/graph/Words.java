@@ -356,6 +356,22 @@ public abstract sealed class Words permits Graph {
     return node(Node.Kind.ATTENTION, List.of(q, k, v), Map.of("scale", scale), shape);
   }
 
+  /**
+   * Attention of every pixel to its column and its row: Σ a·v over those H + W − 1 pixels, where a
+   * is their softmax of q·k, without a scale. q and k (B, R, H, W), v (B, C, H, W) → (B, C, H, W).
+   *
+   * @see <a href="https://arxiv.org/abs/1811.11721">Huang et al., CCNet, 2019, section 3.2</a>
+   */
+  public Tensor crissCross(Tensor q, Tensor k, Tensor v) {
+    if (!Shapes.cross(q, k, v)) {
+      throw Shapes.error(
+          "Cannot criss-cross %s with %s and %s: they must be (B, R, H, W), (B, R, H, W) and (B, C,"
+              + " H, W)",
+          q, k, v);
+    }
+    return node(Node.Kind.CRISS_CROSS, List.of(q, k, v), Map.of(), v.shape());
+  }
+
   // Moving elements.
 
   /** Joins tensors along axis 1, the channels; the other sizes must agree. */

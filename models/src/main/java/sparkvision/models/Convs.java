@@ -25,4 +25,18 @@ final class Convs {
     return Initializer.uniform(
         1 / Math.sqrt((double) in * Arrays.stream(kernel).reduce(1, Math::multiplyExact)));
   }
+
+  /**
+   * An eighth of the channels, what queries and keys of several originals have.
+   *
+   * @param what the block, for the message
+   * @throws IllegalArgumentException if there are fewer than eight
+   */
+  static long eighth(String what, long channels) {
+    if (channels < 8) {
+      throw new IllegalArgumentException(
+          String.format("Cannot build %s: it needs at least 8 channels, has %d", what, channels));
+    }
+    return channels / 8;
+  }
 }

@@ -6,6 +6,7 @@ import com.typesafe.config.ConfigRenderOptions;
 import com.typesafe.config.ConfigValueType;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Function;
@@ -45,6 +46,31 @@ final class Keys {
 
   String text(String key, String allowed) {
     return read(key, config::getString, allowed);
+  }
+
+  /** One of the constants of an enum, in lower case and with dashes. */
+  <E extends Enum<E>> E choice(String key, Class<E> constants) {
+    List<E> all = List.of(constants.getEnumConstants());
+    List<String> names = all.stream().map(Keys::spelled).toList();
+    String allowed = "one of " + String.join(", ", names);
+    int index = names.indexOf(text(key, allowed));
+    if (index < 0) {
+      throw invalid(key, allowed);
+    }
+    return all.get(index);
+  }
+
+  private static String spelled(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
+  }
+
+  boolean flag(String key) {
+    return read(key, config::getBoolean, "true or false");
+  }
+
+  /** Whether a key that may be missing is there. */
+  boolean has(String key) {
+    return config.hasPath(key);
   }
 
   /** A whole number from {@code least} to {@code most}. */

@@ -222,6 +222,7 @@ final class Words {
     all.add(new Case("matmul", Words::matmul));
     all.add(new Case("linear", Words::linear));
     all.add(new Case("attention", Words::attention));
+    all.add(new Case("criss-cross", Words::crissCross));
 
     all.add(new Case("softmax", w -> w.along(w.shape(1, 5), w.g::softmax)));
     all.add(new Case("log softmax", w -> w.along(w.shape(1, 5), w.g::logSoftmax)));
@@ -473,7 +474,16 @@ final class Words {
     Tensor q = normal(joined(batch, of(n, d)));
     Tensor k = normal(joined(batch, of(m, d)));
     Tensor v = normal(joined(batch, of(m, draw.number(1, 4))));
-    return g.attention(q, k, v, draw.coin() ? 1 : 1 / Math.sqrt((double) d));
+    double scale = (draw.coin() ? 1 : -1) / Math.sqrt((double) d);
+    return g.attention(q, k, v, draw.coin() ? 1 : scale);
+  }
+
+  private Tensor crissCross() {
+    long[] batch = draw.numbers(1, 1, 3);
+    long[] map = draw.numbers(2, 1, 5);
+    long[] narrow = joined(joined(batch, of(draw.number(1, 3))), map);
+    Tensor v = normal(joined(joined(batch, of(draw.number(1, 4))), map));
+    return g.crissCross(normal(narrow), normal(narrow), v);
   }
 
   // Element by element, along an axis, over axes.

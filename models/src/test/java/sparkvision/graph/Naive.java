@@ -74,6 +74,7 @@ public final class Naive {
       case MATMUL -> matmul(node);
       case LINEAR -> linear(node);
       case ATTENTION -> attention(node);
+      case CRISS_CROSS -> crissCross(node);
       case SOFTMAX, LOG_SOFTMAX -> softmax(node);
       case RELU -> map(node, v -> Math.max(v, 0));
       case LEAKY_RELU -> map(node, v -> v < 0 ? node.number("slope") * v : v);
@@ -423,6 +424,31 @@ public final class Naive {
             double weight = Math.exp(node.number("scale") * score);
             above += weight * in(node, 2, v);
             below += weight;
+          }
+          return above / below;
+        });
+  }
+
+  /** With weights of 1 on the row and on the column beside the pixel itself, 0 elsewhere. */
+  private double[] crissCross(Node node) {
+    long[] sizes = node.output().shape();
+    return each(
+        node,
+        at -> {
+          double above = 0;
+          double below = 0;
+          for (long h = 0; h < sizes[2]; h++) {
+            for (long w = 0; w < sizes[3]; w++) {
+              if (h != at[2] && w != at[3]) {
+                continue;
+              }
+              double score = 0;
+              for (long r = 0; r < node.input(0).size(1); r++) {
+                score += in(node, 0, at[0], r, at[2], at[3]) * in(node, 1, at[0], r, h, w);
+              }
+              above += Math.exp(score) * in(node, 2, at[0], at[1], h, w);
+              below += Math.exp(score);
+            }
           }
           return above / below;
         });
