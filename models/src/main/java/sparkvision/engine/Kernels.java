@@ -166,10 +166,12 @@ final class Kernels {
   private Value loop(Node node) {
     switch (node.kind()) {
       case GATHER -> preparations.add(step -> requireIndices(node));
-      case CROSS_ENTROPY -> preparations.add(step -> requireLabels(node));
+      case CROSS_ENTROPY -> preparations.add(step -> requireLabels(node, 1, node.input(0).size(1)));
+      case ONE_HOT -> preparations.add(step -> requireLabels(node, 0, node.integer("classes")));
       default -> {} // all integers are good
     }
-    return loop(node, Loops.of(node, () -> integers.get(node.input(1))));
+    int labels = node.kind() == Node.Kind.ONE_HOT ? 0 : 1;
+    return loop(node, Loops.of(node, () -> integers.get(node.input(labels))));
   }
 
   /** {@code more} follows the float inputs of the node, and gets no gradient. */
@@ -224,9 +226,8 @@ final class Kernels {
     }
   }
 
-  private void requireLabels(Node node) {
-    long classes = node.input(0).size(1);
-    for (long label : integers.get(node.input(1))) {
+  private void requireLabels(Node node, int index, long classes) {
+    for (long label : integers.get(node.input(index))) {
       if (label != node.integer("ignore-index") && (label < 0 || label >= classes)) {
         throw new IllegalArgumentException(
             String.format(

@@ -187,6 +187,12 @@ public record Node(
     // Losses.
 
     /**
+     * int64 labels (B, ...) → (B, K, ...), 1 for the class that is the label and 0 for the others;
+     * classes, ignore-index: the label whose places are zeros only ({@link Losses#IGNORE_NOTHING}:
+     * none). Engines throw {@code Invalid label: ...} for any other one when they run.
+     */
+    ONE_HOT,
+    /**
      * Logits (B, K, ...), int64 labels (B, ...) [, class weights (K)] → the mean cross-entropy, a
      * scalar; smoothing, ignore-index ({@link Losses#IGNORE_NOTHING}: none). {@link
      * Losses#crossEntropy} has the formula. Class weights get no gradient.
@@ -219,6 +225,7 @@ public record Node(
     boolean takesIntegers(int index) {
       return switch (this) {
         case BATCH_NORM -> index == 5;
+        case ONE_HOT -> index == 0;
         case CROSS_ENTROPY, GATHER -> index == 1;
         default -> false;
       };

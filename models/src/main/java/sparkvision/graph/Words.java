@@ -561,6 +561,29 @@ public abstract sealed class Words permits Graph {
     return gather(table, indices, 0);
   }
 
+  /**
+   * 1 for the class that is the label and 0 for the others, as distributions over K classes: (B,
+   * ...) → (B, K, ...).
+   *
+   * @param labels int64, each in [0, K) or the one to ignore
+   * @param ignoreIndex the label of places that are zeros only, or {@link Losses#IGNORE_NOTHING}
+   */
+  public Tensor oneHot(Tensor labels, long classes, long ignoreIndex) {
+    if (labels.type() != Tensor.Type.INT64 || labels.rank() < 1 || classes < 1) {
+      throw Shapes.error(
+          "Cannot one hot %s: it must be int64 (B, ...), of at least one class", labels);
+    }
+    long[] shape = new long[labels.rank() + 1];
+    shape[0] = labels.size(0);
+    shape[1] = classes;
+    System.arraycopy(labels.shape(), 1, shape, 2, labels.rank() - 1);
+    return node(
+        Node.Kind.ONE_HOT,
+        List.of(labels),
+        Map.of("classes", classes, "ignore-index", ignoreIndex),
+        shape);
+  }
+
   /** A kind as it stands in a sentence. */
   static String word(Node.Kind kind) {
     return kind.name().toLowerCase(Locale.ROOT).replace('_', ' ');

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.LongStream;
 import sparkvision.graph.Node;
+import sparkvision.graph.Tensor;
 import sparkvision.kernels.Grid;
 import sparkvision.kernels.GridLoops;
 import sparkvision.kernels.Rows;
@@ -24,7 +25,49 @@ final class Losses {
   private Losses() {}
 
   static void register(Map<Node.Kind, Kernel> kernels) {
+    kernels.put(Node.Kind.ONE_HOT, Losses::oneHot);
     kernels.put(Node.Kind.CROSS_ENTROPY, (node, l) -> new CrossEntropy(node, l).emit());
+  }
+
+  /** A row of classes per label. */
+  private static void oneHot(Node node, Lowering l) {
+    Tensor labels = node.input(0);
+    int classes = (int) node.output().size(1);
+    long ignored = node.integer("ignore-index");
+    long[] strides = Value.channelsLast(node.output().shape());
+    Value y = l.fresh(node.output(), Type.FLOAT32, strides);
+    l.program.loop(
+        "one hot",
+        0,
+        List.of(),
+        List.of(y),
+        () -> {
+          Rows rows = new Rows(y.buffer(), y.type, classes);
+          return team -> {
+            long[] given = l.indices(labels);
+            requireLabels(given, classes, ignored);
+            team.run(
+                (m, n) -> {
+                  int end = Team.share(given.length, m + 1, n);
+                  for (int i = Team.share(given.length, m, n); i < end; i++) {
+                    for (int k = 0; k < classes; k++) {
+                      rows.set(i, k, k == given[i] && k != ignored ? 1 : 0);
+                    }
+                  }
+                });
+          };
+        });
+    l.bind(node.output(), y);
+  }
+
+  private static void requireLabels(long[] labels, int classes, long ignored) {
+    for (long label : labels) {
+      if (label != ignored && (label < 0 || label >= classes)) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
+      }
+    }
   }
 
   private static final class CrossEntropy {
@@ -71,7 +114,7 @@ final class Losses {
             Rows result = new Rows(loss.buffer(), loss.type, 1);
             return team -> {
               long[] labels = l.indices(node.input(1));
-              requireLabels(labels);
+              requireLabels(labels, classes, ignored);
               weigh(given, labels);
               double sum = forward(team, logits, labels, kept);
               result.set(0, total == 0 ? 0 : (float) (sum / total));
@@ -80,16 +123,6 @@ final class Losses {
       l.bind(node.output(), loss);
       if (l.wants(node, 0)) {
         l.tape(this::backward);
-      }
-    }
-
-    private void requireLabels(long[] labels) {
-      for (long label : labels) {
-        if (label != ignored && (label < 0 || label >= classes)) {
-          throw new IllegalArgumentException(
-              String.format(
-                  "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
-        }
       }
     }
 

@@ -135,6 +135,7 @@ public final class Naive {
                 return in(node, 0, from);
               });
       case GATHER -> gather(node);
+      case ONE_HOT -> oneHot(node);
       case CROSS_ENTROPY -> crossEntropy(node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(node);
       case DROPOUT -> dropout(node);
@@ -551,6 +552,18 @@ public final class Naive {
   }
 
   // Losses.
+
+  private double[] oneHot(Node node) {
+    return each(
+        node,
+        at -> {
+          long[] place = new long[at.length - 1];
+          place[0] = at[0];
+          System.arraycopy(at, 2, place, 1, place.length - 1);
+          double label = in(node, 0, place);
+          return label == at[1] && label != node.integer("ignore-index") ? 1 : 0;
+        });
+  }
 
   private double[] crossEntropy(Node node) {
     Array logits = x(node);

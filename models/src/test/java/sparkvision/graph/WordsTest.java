@@ -338,6 +338,19 @@ class WordsTest {
   }
 
   @Test
+  void oneHotPutsTheClassesOnAxisOne() {
+    assertThat(g.oneHot(labels, 5, 255).shape()).containsExactly(7, 5, 6);
+    assertThat(g.oneHot(g.indices("one", 4), 3, Losses.IGNORE_NOTHING).shape())
+        .containsExactly(4, 3);
+    refuses(
+        g -> g.oneHot(line, 5, 255),
+        "Cannot one hot line[2, 3, 9]: it must be int64 (B, ...), of at least one class");
+    refuses(
+        g -> g.oneHot(labels, 0, 255),
+        "Cannot one hot labels[7, 6]: it must be int64 (B, ...), of at least one class");
+  }
+
+  @Test
   void dropoutsShareTheirFates() {
     g.dropout(line, 0.1);
     g.dropoutChannels(line, 0.1);
