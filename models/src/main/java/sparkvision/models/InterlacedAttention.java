@@ -2,7 +2,6 @@ package sparkvision.models;
 
 import java.util.HashMap;
 import java.util.Map;
-import sparkvision.graph.BatchNorm;
 import sparkvision.graph.Conv;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
@@ -94,10 +93,10 @@ public final class InterlacedAttention {
   private static final class SelfAttention {
 
     private final Graph g;
-    private final Layer[] keys;
-    private final Layer[] queries;
+    private final ConvNorm[] keys;
+    private final ConvNorm[] queries;
     private final Conv values;
-    private final Layer output;
+    private final ConvNorm output;
     private final double scale;
 
     SelfAttention(
@@ -106,14 +105,14 @@ public final class InterlacedAttention {
       this.keys = layers(g, prefix + "f_key.", channels, keyChannels);
       this.queries = layers(g, prefix + "f_query.", channels, keyChannels);
       this.values = Convs.plain(g, prefix + "f_value", channels, valueChannels, 1, 1);
-      this.output = new Layer(g, prefix + "W.0", prefix + "W.1.0", valueChannels, out);
+      this.output = new ConvNorm(g, prefix + "W.0", prefix + "W.1.0", valueChannels, out, 1);
       this.scale = 1 / Math.sqrt((double) keyChannels);
     }
 
-    private static Layer[] layers(Graph g, String prefix, long channels, long keyChannels) {
-      return new Layer[] {
-        new Layer(g, prefix + "0", prefix + "1.0", channels, keyChannels),
-        new Layer(g, prefix + "2", prefix + "3.0", keyChannels, keyChannels)
+    private static ConvNorm[] layers(Graph g, String prefix, long channels, long keyChannels) {
+      return new ConvNorm[] {
+        new ConvNorm(g, prefix + "0", prefix + "1.0", channels, keyChannels, 1),
+        new ConvNorm(g, prefix + "2", prefix + "3.0", keyChannels, keyChannels, 1)
       };
     }
 
@@ -136,24 +135,6 @@ public final class InterlacedAttention {
 
     private Tensor grouped(Tensor map, String groups, Map<String, Long> windows) {
       return g.rearrange(map, MAP + " -> " + groups, windows);
-    }
-  }
-
-  /** A 1 x 1 convolution, batch norm, ReLU. */
-  private static final class Layer {
-
-    private final Graph g;
-    private final Conv conv;
-    private final BatchNorm norm;
-
-    Layer(Graph g, String conv, String norm, long in, long out) {
-      this.g = g;
-      this.conv = Convs.plain(g, conv, in, out, 1, 1);
-      this.norm = g.batchNorm(norm, out);
-    }
-
-    Tensor apply(Tensor x) {
-      return g.relu(norm.apply(conv.apply(x)));
     }
   }
 }

@@ -14,7 +14,7 @@ public final class Models {
   private record Family(Function<Config, Model> maker, Map<String, Config> variants) {}
 
   private static final Map<String, Family> FAMILIES = families();
-  private static final Map<String, Function<Config, Model>> PARTS = Blocks.all();
+  private static final Map<String, Function<Config, Model>> PARTS = blocksAndHeads();
 
   private static Map<String, Family> families() {
     Map<String, Family> families = new LinkedHashMap<>();
@@ -24,7 +24,24 @@ public final class Models {
     families.put("segformer", new Family(SegFormer::new, SegFormer.variants()));
     families.put("attention-unet", new Family(AttentionUnet::new, AttentionUnet.variants()));
     families.put("attention-unet-2d", new Family(AttentionUnet2d::new, AttentionUnet2d.variants()));
+    families.put("resnet", new Family(ResNet::plain, ResNet.variants("resnet")));
+    families.put("cbam-resnet", new Family(ResNet::withCbam, ResNet.variants("cbam-resnet")));
+    families.put("danet", new Family(DaNet::of, DaNet.variants()));
+    families.put("ccnet", new Family(CcNet::of, CcNet.variants()));
+    families.put("isanet", new Family(IsaNet::of, IsaNet.variants()));
+    families.put("non-local-net", new Family(NonLocalNet::of, NonLocalNet.variants()));
+    families.put(
+        "efficient-attention-net",
+        new Family(EfficientAttentionNet::of, EfficientAttentionNet.variants()));
     return families;
+  }
+
+  private static Map<String, Function<Config, Model>> blocksAndHeads() {
+    Map<String, Function<Config, Model>> parts = new LinkedHashMap<>(Blocks.all());
+    parts.put("danet-head", DaNet.headPart());
+    parts.put("ccnet-head", CcNet.headPart());
+    parts.put("isanet-head", IsaNet.headPart());
+    return parts;
   }
 
   private Models() {}

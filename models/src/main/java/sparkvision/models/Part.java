@@ -42,6 +42,20 @@ final class Part implements Model {
     };
   }
 
+  /**
+   * x, a feature map.
+   *
+   * @throws IllegalArgumentException if it has not so many channels
+   */
+  static Tensor map(Tensor x, long channels) {
+    if (x.rank() != 4 || x.size(1) != channels) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot build a head: it reads maps of %d channels, the input is %s", channels, x));
+    }
+    return x;
+  }
+
   @Override
   public String name() {
     return name;

@@ -419,6 +419,15 @@ class WordsTest {
   }
 
   @Test
+  void batchNormsTakeFirstWeightsAndNeedNotCount() {
+    g.batchNorm("a", 3).startingFrom(Initializer.constant(0)).withoutCounter().apply(line);
+    assertThat(g.variables())
+        .extracting(v -> v.name() + v.initializer().values(1, v.name(), 1)[0])
+        .containsExactly("a.weight0.0", "a.bias0.0", "a.running_mean0.0", "a.running_var1.0");
+    assertThat(g.nodes().get(0).inputs()).hasSize(5);
+  }
+
+  @Test
   void aLayerThatWasAppliedCannotBeChanged() {
     Linear linear = g.linear("l", 9, 2);
     linear.apply(line);

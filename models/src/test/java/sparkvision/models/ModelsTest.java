@@ -49,7 +49,32 @@ class ModelsTest {
             "attention-unet-single",
             "attention-unet-multi",
             "attention-unet-2d",
-            "attention-unet-2d-64");
+            "attention-unet-2d-64",
+            "resnet",
+            "resnet18",
+            "resnet34",
+            "resnet50",
+            "resnet101",
+            "cbam-resnet",
+            "cbam-resnet18",
+            "cbam-resnet34",
+            "cbam-resnet50",
+            "cbam-resnet101",
+            "danet",
+            "danet-resnet50",
+            "danet-resnet101",
+            "ccnet",
+            "ccnet-resnet50",
+            "ccnet-resnet101",
+            "isanet",
+            "isanet-resnet50",
+            "isanet-resnet101",
+            "non-local-net",
+            "non-local-net-resnet50",
+            "non-local-net-resnet101",
+            "efficient-attention-net",
+            "efficient-attention-net-resnet50",
+            "efficient-attention-net-resnet101");
   }
 
   @Test
