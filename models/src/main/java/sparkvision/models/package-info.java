@@ -6,7 +6,7 @@
  * counts and its parity fixtures in tests.
  *
  * <p>An attention block is a public class: its constructor declares the weights in a graph, {@code
- * apply} computes and may be called again with the same weights. {@code Blocks} makes each a model of
- * its own, so that fixtures can be made of it, and a network is made of those same classes.
+ * apply} computes and may be called again with the same weights. {@code Blocks} makes each a model
+ * of its own, so that fixtures can be made of it, and a network is made of those same classes.
  */
 package sparkvision.models;

@@ -143,8 +143,8 @@ final class Products {
 
   /** a (..., M, K)·b (..., K, N); either may be transposed. */
   private static void matmul(Node node, Lowering l) {
-    Value a = l.cast(turned(l.in(node, 0), node.integer("transpose-a")), l.compute);
-    Value b = l.cast(turned(l.in(node, 1), node.integer("transpose-b")), l.compute);
+    Value a = l.cast(turned(stacked(l, l.in(node, 0)), node.integer("transpose-a")), l.compute);
+    Value b = l.cast(turned(stacked(l, l.in(node, 1)), node.integer("transpose-b")), l.compute);
     Value y = l.fresh(node.output(), l.compute);
     l.matmul(a, b, null, y, false);
     l.bind(node.output(), y);
@@ -157,7 +157,7 @@ final class Products {
           if (given == null) {
             return;
           }
-          Value dy = l.cast(given, l.compute);
+          Value dy = l.cast(stacked(l, given), l.compute);
           if (l.wants(node, 0)) {
             Value da = l.fresh(node.input(0), type(l, node, 0));
             l.matmul(dy, turned(b, 1), null, turned(da, node.integer("transpose-a")), false);
@@ -169,6 +169,28 @@ final class Products {
             l.contribute(node, 1, db);
           }
         });
+  }
+
+  /**
+   * Matrices one after the other, copied unless x is: oneDNN takes its reference implementation for
+   * most other orders of axes, and for some gives wrong products (3.11).
+   */
+  private static Value stacked(Lowering l, Value x) {
+    int rank = x.rank();
+    int[] order = IntStream.range(0, rank).toArray();
+    if (x.stride(rank - 2) < x.stride(rank - 1)) { // a transposed matrix will do
+      order[rank - 2] = rank - 1;
+      order[rank - 1] = rank - 2;
+    }
+    long outer = Long.MAX_VALUE;
+    for (int axis : order) {
+      if (x.size(axis) != 1 && x.stride(axis) > outer) {
+        return l.laid(x, Value.rowMajor(x.dims()));
+      }
+      outer = x.size(axis) == 1 ? outer : x.stride(axis);
+    }
+    boolean gaps = outer != 1 && x.elements() != 1;
+    return gaps ? l.laid(x, Value.rowMajor(x.dims())) : x;
   }
 
   /** What the gradient of an input is kept in: parameters' in float32. */

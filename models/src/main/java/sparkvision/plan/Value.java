@@ -121,13 +121,15 @@ final class Value {
     return true;
   }
 
-  /** The same with strides as in row-major order on axes of size 1: oneDNN checks those too. */
+  /** The same with strides on axes of size 1 that step over all later axes: oneDNN checks those. */
   Value settled() {
     long[] result = strides.clone();
+    long extent = 1; // of all later axes, transposed or not
     for (int axis = dims.length - 1; axis >= 0; axis--) {
       if (dims[axis] == 1) {
-        result[axis] = axis + 1 < dims.length ? dims[axis + 1] * result[axis + 1] : 1;
+        result[axis] = extent;
       }
+      extent = Math.max(extent, dims[axis] * result[axis]);
     }
     return laid(result);
   }
