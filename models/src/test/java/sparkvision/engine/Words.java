@@ -449,12 +449,23 @@ final class Words {
     long k = draw.number(1, 6);
     long n = draw.number(1, 6);
     return switch (draw.number(0, 2)) {
-      case 0 -> g.matmul(normal(joined(batch, of(m, k))), normal(joined(batch, of(k, n))));
-      case 1 ->
-          g.matmulTransposeA(normal(joined(batch, of(k, m))), normal(joined(batch, of(k, n))));
-      default ->
-          g.matmulTransposeB(normal(joined(batch, of(m, k))), normal(joined(batch, of(n, k))));
+      case 0 -> g.matmul(moved(joined(batch, of(m, k))), moved(joined(batch, of(k, n))));
+      case 1 -> g.matmulTransposeA(moved(joined(batch, of(k, m))), moved(joined(batch, of(k, n))));
+      default -> g.matmulTransposeB(moved(joined(batch, of(m, k))), moved(joined(batch, of(n, k))));
     };
+  }
+
+  /** Half of the time a view whose axes lie in memory in another order. */
+  private Tensor moved(long... shape) {
+    if (draw.coin()) {
+      return normal(shape);
+    }
+    int[] axes = draw.order(shape.length);
+    long[] before = new long[shape.length];
+    for (int i = 0; i < shape.length; i++) {
+      before[axes[i]] = shape[i];
+    }
+    return g.permute(normal(before), axes);
   }
 
   private static long[] of(long... sizes) {
@@ -499,7 +510,7 @@ final class Words {
     long[] other = draw.number(0, 3) == 0 ? shape : narrowed(shape);
     // Both may be narrower than their result.
     long[] own = draw.coin() ? shape : narrowed(shape);
-    Tensor x = normal(draw.coin() ? own : shape);
+    Tensor x = moved(draw.coin() ? own : shape);
     Tensor y = apart(other);
     return word.apply(g, List.of(x, y));
   }
