@@ -21,8 +21,8 @@ class ArchitectureTest {
     "sparkvision.graph..",
     "sparkvision.models..",
     "sparkvision.engine..",
-    "sparkvision.kernels..",
     "sparkvision.plan..",
+    "sparkvision.kernels..",
     "sparkvision.weights..",
     "sparkvision.parity.."
   };
