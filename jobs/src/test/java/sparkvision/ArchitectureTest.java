@@ -21,8 +21,8 @@ class ArchitectureTest {
     "sparkvision.graph..",
     "sparkvision.models..",
     "sparkvision.engine..",
-    "sparkvision.plan..",
     "sparkvision.kernels..",
+    "sparkvision.plan..",
     "sparkvision.weights..",
     "sparkvision.parity.."
   };

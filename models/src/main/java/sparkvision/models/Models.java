@@ -14,17 +14,39 @@ public final class Models {
   private record Family(Function<Config, Model> maker, Map<String, Config> variants) {}
 
   private static final Map<String, Family> FAMILIES = families();
+  private static final Map<String, Function<Config, Model>> PARTS = blocksAndHeads();
 
   private static Map<String, Family> families() {
     Map<String, Family> families = new LinkedHashMap<>();
     families.put("densenet", new Family(DenseNet::new, DenseNet.variants()));
     families.put("vit", new Family(Vit::new, Vit.variants()));
+    families.put("pvt", new Family(Pvt::new, Pvt.variants()));
+    families.put("segformer", new Family(SegFormer::new, SegFormer.variants()));
+    families.put("attention-unet", new Family(AttentionUnet::new, AttentionUnet.variants()));
+    families.put("attention-unet-2d", new Family(AttentionUnet2d::new, AttentionUnet2d.variants()));
+    families.put("resnet", new Family(ResNet::plain, ResNet.variants("resnet")));
+    families.put("cbam-resnet", new Family(ResNet::withCbam, ResNet.variants("cbam-resnet")));
+    families.put("danet", new Family(DaNet::of, DaNet.variants()));
+    families.put("ccnet", new Family(CcNet::of, CcNet.variants()));
+    families.put("isanet", new Family(IsaNet::of, IsaNet.variants()));
+    families.put("non-local-net", new Family(NonLocalNet::of, NonLocalNet.variants()));
+    families.put(
+        "efficient-attention-net",
+        new Family(EfficientAttentionNet::of, EfficientAttentionNet.variants()));
     return families;
+  }
+
+  private static Map<String, Function<Config, Model>> blocksAndHeads() {
+    Map<String, Function<Config, Model>> parts = new LinkedHashMap<>(Blocks.all());
+    parts.put("danet-head", DaNet.headPart());
+    parts.put("ccnet-head", CcNet.headPart());
+    parts.put("isanet-head", IsaNet.headPart());
+    return parts;
   }
 
   private Models() {}
 
-  /** Every name that {@link #of} knows. */
+  /** Every network that {@link #of} knows. */
   public static List<String> names() {
     List<String> names = new ArrayList<>();
     FAMILIES.forEach(
@@ -36,6 +58,14 @@ public final class Models {
   }
 
   /**
+   * Every block and head that {@link #of} knows: parts of networks, which read feature maps or
+   * tokens and so have no {@link Model#inputShapes}.
+   */
+  public static List<String> parts() {
+    return List.copyOf(PARTS.keySet());
+  }
+
+  /**
    * The model that {@code model} describes: its {@code name}, and keys of that model. Variants such
    * as {@code densenet121} have a default for every key.
    *
@@ -44,6 +74,9 @@ public final class Models {
   public static Model of(Config model) {
     String allowed = "one of " + String.join(", ", names());
     String name = Keys.name(model, allowed);
+    if (PARTS.containsKey(name)) {
+      return PARTS.get(name).apply(model);
+    }
     for (Map.Entry<String, Family> entry : FAMILIES.entrySet()) {
       Family family = entry.getValue();
       if (name.equals(entry.getKey())) {

@@ -121,13 +121,19 @@ final class Value {
     return true;
   }
 
-  /** The same with strides as in row-major order on axes of size 1: oneDNN checks those too. */
+  /**
+   * The same with strides on axes of size 1 that reach beyond all later axes, as in row-major
+   * order: oneDNN checks those too, and gets products wrong where a batch of one seems to lie
+   * inside.
+   */
   Value settled() {
     long[] result = strides.clone();
+    long beyond = 1;
     for (int axis = dims.length - 1; axis >= 0; axis--) {
       if (dims[axis] == 1) {
-        result[axis] = axis + 1 < dims.length ? dims[axis + 1] * result[axis + 1] : 1;
+        result[axis] = beyond;
       }
+      beyond = Math.max(beyond, dims[axis] * result[axis]);
     }
     return laid(result);
   }

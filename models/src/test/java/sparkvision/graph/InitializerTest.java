@@ -21,6 +21,30 @@ class InitializerTest {
   }
 
   @Test
+  void aNormalHasItsMeanAndDeviation() {
+    assertMoments(Initializer.normal(1, 0.02).values(1, "w", 100, 100), 1, 0.02);
+  }
+
+  /** 20 outputs in windows of 3 x 3 feed the gradient of one input. */
+  @Test
+  void heNormalsOfTheFanOutCountOutputs() {
+    float[] values = Initializer.kaimingNormalByFanOut().values(1, "w", 20, 60, 3, 3);
+    assertMoments(values, 0, Math.sqrt(2.0 / (20 * 9)));
+  }
+
+  private static void assertMoments(float[] values, double mean, double deviation) {
+    double sum = 0;
+    double squares = 0;
+    for (float value : values) {
+      sum += value;
+      squares += (value - mean) * (value - mean);
+    }
+    double error = deviation / Math.sqrt(values.length); // a standard error; four are allowed
+    assertThat(sum / values.length).isCloseTo(mean, within(4 * error));
+    assertThat(Math.sqrt(squares / values.length)).isCloseTo(deviation, within(4 * error));
+  }
+
+  @Test
   void aUniformOneFillsItsRange() {
     float[] values = Initializer.uniform(0.5).values(1, "b", 10_000);
     float least = 0;

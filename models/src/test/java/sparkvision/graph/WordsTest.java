@@ -215,6 +215,20 @@ class WordsTest {
   }
 
   @Test
+  void crissCrossReadsMapsOfOneSize() {
+    Tensor q = g.input("q", 2, 3, 5, 7);
+    Tensor v = g.input("v", 2, 4, 5, 7);
+    assertThat(g.crissCross(q, q, v).shape()).containsExactly(2, 4, 5, 7);
+    String shapes = ": they must be (B, R, H, W), (B, R, H, W) and (B, C, H, W)";
+    refuses(
+        g -> g.crissCross(q, v, v),
+        "Cannot criss-cross q[2, 3, 5, 7] with v[2, 4, 5, 7] and v[2, 4, 5, 7]" + shapes);
+    refuses(
+        g -> g.crissCross(q, q, g.input("u", 2, 4, 7, 5)),
+        "Cannot criss-cross q[2, 3, 5, 7] with q[2, 3, 5, 7] and u[2, 4, 7, 5]" + shapes);
+  }
+
+  @Test
   void concatAddsUpOneAxis() {
     assertThat(g.concat(x, g.input("c", 2, 1, 4, 5)).shape()).containsExactly(2, 4, 4, 5);
     assertThat(g.concat(-1, x, x, x).shape()).containsExactly(2, 3, 4, 15);
@@ -324,6 +338,19 @@ class WordsTest {
   }
 
   @Test
+  void oneHotPutsTheClassesOnAxisOne() {
+    assertThat(g.oneHot(labels, 5, 255).shape()).containsExactly(7, 5, 6);
+    assertThat(g.oneHot(g.indices("one", 4), 3, Losses.IGNORE_NOTHING).shape())
+        .containsExactly(4, 3);
+    refuses(
+        g -> g.oneHot(line, 5, 255),
+        "Cannot one hot line[2, 3, 9]: it must be int64 (B, ...), of at least one class");
+    refuses(
+        g -> g.oneHot(labels, 0, 255),
+        "Cannot one hot labels[7, 6]: it must be int64 (B, ...), of at least one class");
+  }
+
+  @Test
   void dropoutsShareTheirFates() {
     g.dropout(line, 0.1);
     g.dropoutChannels(line, 0.1);
@@ -389,6 +416,15 @@ class WordsTest {
         .extracting(Node::attributes)
         .containsExactly(
             Map.of("epsilon", 1e-5, "momentum", 0.1), Map.of("epsilon", 1e-3, "momentum", 0.01));
+  }
+
+  @Test
+  void batchNormsTakeFirstWeightsAndNeedNotCount() {
+    g.batchNorm("a", 3).startingFrom(Initializer.constant(0)).withoutCounter().apply(line);
+    assertThat(g.variables())
+        .extracting(v -> v.name() + v.initializer().values(1, v.name(), 1)[0])
+        .containsExactly("a.weight0.0", "a.bias0.0", "a.running_mean0.0", "a.running_var1.0");
+    assertThat(g.nodes().get(0).inputs()).hasSize(5);
   }
 
   @Test

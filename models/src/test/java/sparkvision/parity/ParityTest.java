@@ -3,6 +3,7 @@ package sparkvision.parity;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import com.typesafe.config.ConfigFactory;
 import java.io.IOException;
@@ -14,10 +15,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 import sparkvision.Draw;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
@@ -36,25 +39,72 @@ class ParityTest {
   /** Beside the checkout; tests run in the module's directory. */
   private static final Path FIXTURES = Path.of("../../shared/fixtures");
 
+  private static final Map<String, Integer> TENSORS = new LinkedHashMap<>();
+
+  static {
+    TENSORS.put("densenet-2d-eval", 1);
+    TENSORS.put("densenet-2d-train", 81);
+    TENSORS.put("densenet-3d-eval", 1);
+    TENSORS.put("densenet-3d-train", 69);
+    TENSORS.put("curve-densenet-sgd", 1);
+    TENSORS.put("vit-eval", 1);
+    TENSORS.put("block-non-local-eval", 1);
+    TENSORS.put("block-non-local-gaussian-eval", 1);
+    TENSORS.put("block-non-local-dot-product-eval", 1);
+    TENSORS.put("block-non-local-concatenation-eval", 1);
+    TENSORS.put("block-non-local-subsample-eval", 1);
+    TENSORS.put("block-position-attention-eval", 1);
+    TENSORS.put("block-channel-attention-eval", 1);
+    TENSORS.put("block-cbam-eval", 1);
+    TENSORS.put("block-cbam-train", 12);
+    TENSORS.put("block-attention-gate-eval", 2);
+    TENSORS.put("block-attention-gate-bilinear-eval", 2);
+    TENSORS.put("block-attention-gate-train", 16);
+    TENSORS.put("block-attention-gate-2d-eval", 1);
+    TENSORS.put("block-sagan-attention-eval", 1);
+    TENSORS.put("block-sagan-attention-pooled-eval", 1);
+    TENSORS.put("block-criss-cross-eval", 1);
+    TENSORS.put("block-criss-cross-train", 9);
+    TENSORS.put("block-recurrent-criss-cross-eval", 1);
+    TENSORS.put("block-interlaced-eval", 1);
+    TENSORS.put("block-interlaced-padded-eval", 1);
+    TENSORS.put("block-efficient-eval", 1);
+    TENSORS.put("block-spatial-reduction-eval", 1);
+    TENSORS.put("block-spatial-reduction-1-eval", 1);
+    TENSORS.put("block-mix-ffn-eval", 1);
+    TENSORS.put("block-segformer-eval", 1);
+    TENSORS.put("cbam-resnet-18-eval", 1);
+    TENSORS.put("cbam-resnet-50-eval", 1);
+    TENSORS.put("danet-head-eval", 3);
+    TENSORS.put("ccnet-head-eval", 1);
+    TENSORS.put("isanet-head-eval", 1);
+    TENSORS.put("pvt-eval", 1);
+    TENSORS.put("pvt-resized-eval", 1);
+    TENSORS.put("segformer-eval", 1);
+    TENSORS.put("segformer-train", 120);
+    TENSORS.put("attention-unet-single-eval", 1);
+    TENSORS.put("attention-unet-multi-eval", 1);
+    TENSORS.put("attention-unet-2d-eval", 1);
+  }
+
+  static Stream<Arguments> fixtures() {
+    return TENSORS.keySet().stream()
+        .flatMap(
+            fixture -> Stream.of("nd4j", "compiled").map(engine -> arguments(fixture, engine)));
+  }
+
   @ParameterizedTest
-  @CsvSource({
-    "densenet-2d-eval, 1",
-    "densenet-2d-train, 81",
-    "densenet-3d-eval, 1",
-    "densenet-3d-train, 69",
-    "curve-densenet-sgd, 1",
-    "vit-eval, 1"
-  })
-  void everyTensorOfTheFixtureAgrees(String fixture, int tensors) {
+  @MethodSource("fixtures")
+  void everyTensorOfTheFixtureAgrees(String fixture, String engine) {
     Path folder = FIXTURES.resolve(fixture);
     assumeTrue(Files.isDirectory(folder), "no fixtures at " + FIXTURES.toAbsolutePath());
 
     List<String> lines = new ArrayList<>();
-    Parity.Result result = Parity.verify(folder, "nd4j", lines::add);
+    Parity.Result result = Parity.verify(folder, engine, lines::add);
 
     assertThat(lines).noneMatch(line -> line.endsWith("FAIL"));
     assertThat(result.failed()).isZero();
-    assertThat(result.passed()).isEqualTo(tensors);
+    assertThat(result.passed()).isEqualTo(TENSORS.get(fixture));
   }
 
   /** A fixture of our own: the engine's output for weights as they start. */

@@ -1,0 +1,61 @@
+package sparkvision.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import sparkvision.graph.Tensor;
+
+class ProductsTest {
+
+  /** All orders in which four axes may lie in memory: matrices and batches mixed. */
+  static List<int[]> orders() {
+    List<int[]> orders = new ArrayList<>();
+    for (int code = 0; code < 256; code++) {
+      int[] order = {code / 64, code / 16 % 4, code / 4 % 4, code % 4};
+      if (IntStream.of(order).distinct().count() == 4) {
+        orders.add(order);
+      }
+    }
+    return orders;
+  }
+
+  @ParameterizedTest
+  @MethodSource("orders")
+  void productsOfWhatWasMoved(int... order) {
+    productsOfWhatWasMoved(order, 2, 5, 3, 6);
+    productsOfWhatWasMoved(order, 1, 5, 3, 6);
+  }
+
+  /** Vectors, of one batch axis and of two. */
+  @ParameterizedTest
+  @MethodSource("orders")
+  void productsOfMovedVectors(int... order) {
+    productsOfWhatWasMoved(order, 2, 1, 3, 6);
+    productsOfWhatWasMoved(order, 1, 5, 1, 6);
+    productsOfWhatWasMoved(order, 3, 5, 3, 1);
+    productsOfWhatWasMoved(order, 1, 1, 3, 1);
+  }
+
+  private static void productsOfWhatWasMoved(int[] order, long n, long rows, long k, long columns) {
+    Twins.agreeExactly(
+        b -> b.g.matmul(moved(b, order, n, 4, rows, k), moved(b, order, n, 4, k, columns)));
+    Twins.agreeExactly(b -> b.g.matmul(b.normal(n, 4, rows, k), moved(b, order, n, 4, k, columns)));
+    Twins.agreeExactly(
+        b ->
+            b.g.matmulTransposeB(
+                moved(b, order, n, 4, rows, k), moved(b, order, n, 4, columns, k)));
+  }
+
+  /** A tensor of this shape whose axes lie in memory in another order. */
+  private static Tensor moved(Twins.Builder b, int[] order, long... shape) {
+    long[] lying = new long[4];
+    int[] back = new int[4];
+    for (int i = 0; i < 4; i++) {
+      lying[i] = shape[order[i]];
+      back[order[i]] = i;
+    }
+    return b.g.permute(b.normal(lying), back);
+  }
+}
