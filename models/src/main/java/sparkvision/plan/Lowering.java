@@ -710,8 +710,8 @@ final class Lowering {
    * @param bias (1, ..., N) or null
    */
   Value matmul(Value left, Value right, Value bias, Value result, boolean adding) {
-    Value a = ordered(left).settled();
-    Value b = ordered(right).settled();
+    Value a = left.settled();
+    Value b = right.settled();
     Value y = result.settled();
     Dnnl.PostOps post = Dnnl.PostOps.none();
     if (adding) {
@@ -732,11 +732,5 @@ final class Lowering {
     }
     call.add();
     return result;
-  }
-
-  /** Batches of vectors, copied unless row-major: oneDNN gets products of others wrong. */
-  private Value ordered(Value x) {
-    boolean vectors = x.size(x.rank() - 2) == 1 || x.size(x.rank() - 1) == 1;
-    return vectors && x.rank() > 2 ? rowMajor(x) : x;
   }
 }

@@ -143,8 +143,8 @@ final class Products {
 
   /** a (..., M, K)·b (..., K, N); either may be transposed. */
   private static void matmul(Node node, Lowering l) {
-    Value a = l.cast(turned(l.in(node, 0), node.integer("transpose-a")), l.compute);
-    Value b = l.cast(turned(l.in(node, 1), node.integer("transpose-b")), l.compute);
+    Value a = apart(l, l.cast(turned(l.in(node, 0), node.integer("transpose-a")), l.compute));
+    Value b = apart(l, l.cast(turned(l.in(node, 1), node.integer("transpose-b")), l.compute));
     Value y = l.fresh(node.output(), l.compute);
     l.matmul(a, b, null, y, false);
     l.bind(node.output(), y);
@@ -157,7 +157,7 @@ final class Products {
           if (given == null) {
             return;
           }
-          Value dy = l.cast(given, l.compute);
+          Value dy = apart(l, l.cast(given, l.compute));
           if (l.wants(node, 0)) {
             Value da = l.fresh(node.input(0), type(l, node, 0));
             l.matmul(dy, turned(b, 1), null, turned(da, node.integer("transpose-a")), false);
@@ -174,6 +174,28 @@ final class Products {
   /** What the gradient of an input is kept in: parameters' in float32. */
   private static Type type(Lowering l, Node node, int index) {
     return l.in(node, index).type;
+  }
+
+  /**
+   * The matrices, copied unless they lie one behind the other in the order of their batch axes, and
+   * vectors without gaps: oneDNN gets some products of others wrong.
+   */
+  private static Value apart(Lowering l, Value x) {
+    int rank = x.rank();
+    if (rank == 2) {
+      return x;
+    }
+    if (x.size(rank - 1) == 1 || x.size(rank - 2) == 1) {
+      return l.rowMajor(x);
+    }
+    long end = 1; // behind the last element of what is inside
+    for (int axis = rank - 1; axis >= 0; axis--) {
+      if (axis < rank - 2 && x.size(axis) > 1 && x.stride(axis) < end) {
+        return l.rowMajor(x);
+      }
+      end += x.size(axis) == 1 ? 0 : (x.size(axis) - 1) * x.stride(axis);
+    }
+    return x;
   }
 
   /** The last two axes the other way round, if {@code transpose} is 1. */

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import sparkvision.graph.Tensor;
 
@@ -26,6 +27,7 @@ class ProductsTest {
   void productsOfWhatWasMoved(int... order) {
     productsOfWhatWasMoved(order, 2, 5, 3, 6);
     productsOfWhatWasMoved(order, 1, 5, 3, 6);
+    productsOfWhatWasMoved(order, 4, 5, 2, 5); // batch axes of one size
   }
 
   /** Vectors, of one batch axis and of two. */
@@ -36,6 +38,16 @@ class ProductsTest {
     productsOfWhatWasMoved(order, 1, 5, 1, 6);
     productsOfWhatWasMoved(order, 3, 5, 3, 1);
     productsOfWhatWasMoved(order, 1, 1, 3, 1);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 1, 3", "5, 1, 3", "1, 4, 3", "5, 4, 1", "5, 4, 3"})
+  void productsOfParts(long rows, long k, long columns) {
+    Twins.agreeExactly(
+        b ->
+            b.g.matmul(
+                b.g.narrow(b.g.exp(b.normal(2, 5, rows, k + 5)), 3, 5, k),
+                b.g.narrow(b.g.exp(b.normal(2, 5, k, columns + 2)), 3, 1, columns)));
   }
 
   private static void productsOfWhatWasMoved(int[] order, long n, long rows, long k, long columns) {
