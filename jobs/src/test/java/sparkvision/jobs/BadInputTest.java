@@ -2,10 +2,8 @@ package sparkvision.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
@@ -29,8 +27,6 @@ class BadInputTest {
 
   @TempDir private java.nio.file.Path directory;
 
-  private record Ended(int code, String error) {}
-
   @BeforeAll
   static void shardTheImages() throws Exception {
     ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings("train"));
@@ -38,11 +34,11 @@ class BadInputTest {
 
   @Test
   void anUnknownJobOrKeyOrValueIsAUsageError() {
-    expect(run("trian"), 2, "Unmatched argument at index 0: 'trian'");
+    expect(Ended.run("trian"), 2, "Unmatched argument at index 0: 'trian'");
     expect(train("runs/x", "bath-size=3"), 2, "Invalid key: bath-size (train knows [input, output");
     expect(train("runs/x", "batch-size=0"), 2, "Invalid batch-size: 0 (must be at least 1)");
-    expect(run("train", "output=x"), 2, "Cannot run train: key input is missing");
-    expect(run("train", "--conf", "/no/such.conf"), 2, "Cannot read conf file /no/such.conf");
+    expect(Ended.run("train", "output=x"), 2, "Cannot run train: key input is missing");
+    expect(Ended.run("train", "--conf", "/no/such.conf"), 2, "Cannot read conf file /no/such.conf");
     expect(train("runs/x", "model=densenet122"), 2, "Invalid model: densenet122 (must be one of");
     expect(
         train("runs/x", "engine=steam"),
@@ -63,26 +59,31 @@ class BadInputTest {
 
   @Test
   void aMissingInputIsNamed() {
-    Ended shard = run("shard", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
+    Ended shard =
+        Ended.run("shard", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
     assertThat(shard.code()).isIn(2, 4);
     assertThat(shard.error()).contains(CLUSTER.hdfs("/none"));
     assertThat(exists("/out")).isFalse();
 
-    Ended train = run("train", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
+    Ended train =
+        Ended.run("train", "input=" + CLUSTER.hdfs("/none"), "output=" + CLUSTER.hdfs("/out"));
     assertThat(train.code()).isIn(2, 4);
     assertThat(train.error()).contains(CLUSTER.hdfs("/none"));
 
     expect(
-        run(
+        Ended.run(
             "evaluate",
             "input=" + CLUSTER.hdfs("/shards/train"),
             "checkpoint=/no/run",
             "output=" + CLUSTER.hdfs("/out")),
         2,
         "Cannot evaluate file:/no/run: there is no such file or directory");
-    expect(run("inspect", "/no/dir"), 2, "Cannot inspect /no/dir: there is no such directory");
     expect(
-        run("inspect", "/"), 2, "Cannot inspect /: it is no shard set, run, checkpoint or report");
+        Ended.run("inspect", "/no/dir"), 2, "Cannot inspect /no/dir: there is no such directory");
+    expect(
+        Ended.run("inspect", "/"),
+        2,
+        "Cannot inspect /: it is no shard set, run, checkpoint or report");
   }
 
   @Test
@@ -90,7 +91,7 @@ class BadInputTest {
     copyImages();
     Files.createFile(directory.resolve("bag/empty.png"));
     Files.writeString(directory.resolve("bag/text.jpg"), "this is no picture");
-    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/bad/out"));
+    Ended ended = Ended.run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/bad/out"));
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains("2 of 66");
     assertThat(exists("/bad/out/_manifest.json")).isFalse();
@@ -100,7 +101,7 @@ class BadInputTest {
   void aClassWithoutImagesIsNamed() throws IOException {
     copyImages();
     Files.createDirectory(directory.resolve("zebra"));
-    Ended ended = run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/hollow/out"));
+    Ended ended = Ended.run("shard", "input=" + directory, "output=" + CLUSTER.hdfs("/hollow/out"));
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains("zebra");
   }
@@ -112,7 +113,7 @@ class BadInputTest {
     Files.writeString(directory.resolve("classes.txt"), "background");
     Files.writeString(directory.resolve("all.csv"), "image,mask\nvolume.nii.gz,volume.nii.gz\n");
     String output = CLUSTER.hdfs("/shards/volumes");
-    expect(run("shard", "dataset=volumes", "input=" + directory, "output=" + output), 0, "");
+    expect(Ended.run("shard", "dataset=volumes", "input=" + directory, "output=" + output), 0, "");
     expect(
         train("/runs/volumes", "input=" + output),
         2,
@@ -124,18 +125,22 @@ class BadInputTest {
   @Test
   void aDryRunWritesNothing() {
     String output = CLUSTER.hdfs("/dry");
-    expect(run("shard", "--dry-run", "input=" + CLUSTER.images("val"), "output=" + output), 0, "");
+    expect(
+        Ended.run("shard", "--dry-run", "input=" + CLUSTER.images("val"), "output=" + output),
+        0,
+        "");
     assertThat(exists("/dry")).isFalse();
     expect(
-        run("shard", "dataset=imagenet", "input=" + CLUSTER.images("val"), "output=" + output),
+        Ended.run(
+            "shard", "dataset=imagenet", "input=" + CLUSTER.images("val"), "output=" + output),
         2,
         "Cannot read the data set: key split is missing (give split=train or split=val)");
     expect(
-        run("shard", "split=val", "input=" + CLUSTER.images("val"), "output=" + output),
+        Ended.run("shard", "split=val", "input=" + CLUSTER.images("val"), "output=" + output),
         2,
         "Invalid split: val (image-folder has none; give the split's own folder as input)");
     expect(
-        run("shard", "dataset=coco-json", "input=/x", "output=" + output),
+        Ended.run("shard", "dataset=coco-json", "input=/x", "output=" + output),
         2,
         "Cannot shard /x: coco-json needs annotations=FILE");
   }
@@ -144,7 +149,7 @@ class BadInputTest {
   void anOutputThatHoldsSomethingElseIsRefused() throws IOException {
     write("/taken/mine.txt", "mine");
     Ended ended =
-        run("shard", "input=" + CLUSTER.images("val"), "output=" + CLUSTER.hdfs("/taken"));
+        Ended.run("shard", "input=" + CLUSTER.images("val"), "output=" + CLUSTER.hdfs("/taken"));
     assertThat(ended.code()).isIn(2, 4);
     assertThat(ended.error()).contains("/taken");
     assertThat(exists("/taken/mine.txt")).isTrue();
@@ -165,11 +170,11 @@ class BadInputTest {
     Ended ended = train("/runs/damaged", "input=" + CLUSTER.hdfs("/damaged"), "epochs=1");
     assertThat(ended.code()).isEqualTo(4);
     assertThat(ended.error()).contains(file.getName()).contains("checksum");
-    assertThat(run("inspect", CLUSTER.hdfs("/damaged")).code()).isEqualTo(4);
+    assertThat(Ended.run("inspect", CLUSTER.hdfs("/damaged")).code()).isEqualTo(4);
 
     expect(train("/runs/whole", "epochs=1"), 0, "");
     Ended evaluate =
-        run(
+        Ended.run(
             "evaluate",
             "input=" + CLUSTER.hdfs("/damaged"),
             "checkpoint=" + CLUSTER.hdfs("/runs/whole"),
@@ -196,7 +201,7 @@ class BadInputTest {
     CLUSTER.files().delete(manifest, false);
     expect(train("/runs/half", "epochs=2"), 4, "Cannot resume from");
     expect(
-        run(
+        Ended.run(
             "evaluate",
             "input=" + CLUSTER.hdfs("/shards/train"),
             "checkpoint=" + CLUSTER.hdfs("/runs/half/checkpoints/step-000000000008"),
@@ -214,7 +219,7 @@ class BadInputTest {
     String input = "input=" + CLUSTER.hdfs("/shards/train");
     String output = "output=" + CLUSTER.hdfs("/out");
     expect(
-        run(
+        Ended.run(
             "evaluate",
             input,
             output,
@@ -223,7 +228,7 @@ class BadInputTest {
         4,
         "Cannot evaluate " + checkpoint + " with weights=ema: its run kept no moving average");
     expect(
-        run(
+        Ended.run(
             "evaluate",
             input,
             output,
@@ -234,11 +239,11 @@ class BadInputTest {
         2,
         "Invalid weights: ema (must be last: " + weights + " is a single file");
     expect(
-        run("evaluate", input, output, "checkpoint=" + weights),
+        Ended.run("evaluate", input, output, "checkpoint=" + weights),
         2,
         "Cannot run evaluate: key model is missing");
     Ended other =
-        run(
+        Ended.run(
             "evaluate",
             input,
             output,
@@ -248,7 +253,7 @@ class BadInputTest {
             "model.in-channels=1");
     expect(other, 4, "Cannot load state: ");
     expect(
-        run(
+        Ended.run(
             "evaluate",
             input,
             output,
@@ -285,7 +290,7 @@ class BadInputTest {
 
   @Test
   void anUnreachableHdfsIsSaid() {
-    Ended ended = run("inspect", "hdfs://127.0.0.1:1/shards");
+    Ended ended = Ended.run("inspect", "hdfs://127.0.0.1:1/shards");
     assertThat(ended.code()).isEqualTo(3);
     assertThat(ended.error()).startsWith("Cannot reach the storage: ").contains("localhost:1");
     for (String[] job :
@@ -294,13 +299,14 @@ class BadInputTest {
           {"train", "input=hdfs://127.0.0.1:1/a", "output=" + CLUSTER.hdfs("/out")},
           {"evaluate", "input=hdfs://127.0.0.1:1/a", "checkpoint=x", "output=y"}
         }) {
-      expect(run(job), 3, "Cannot reach the storage: ");
+      expect(Ended.run(job), 3, "Cannot reach the storage: ");
     }
   }
 
   @Test
   void debugAddsTheStackTrace() {
-    assertThat(run("inspect", "--debug", "/no/dir").error()).contains("\tat sparkvision.jobs");
+    assertThat(Ended.run("inspect", "--debug", "/no/dir").error())
+        .contains("\tat sparkvision.jobs");
   }
 
   private static Ended train(String run, String... settings) {
@@ -308,19 +314,7 @@ class BadInputTest {
     arguments.addAll(
         PipelineTest.trainSettings(CLUSTER.hdfs(run.startsWith("/") ? run : "/" + run)));
     arguments.addAll(List.of(settings));
-    return run(arguments.toArray(String[]::new));
-  }
-
-  private static Ended run(String... arguments) {
-    PrintStream console = System.err;
-    ByteArrayOutputStream captured = new ByteArrayOutputStream();
-    System.setErr(new PrintStream(captured, true, StandardCharsets.UTF_8));
-    try {
-      int code = Sparkvision.run(arguments);
-      return new Ended(code, captured.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setErr(console);
-    }
+    return Ended.run(arguments.toArray(String[]::new));
   }
 
   private static void expect(Ended ended, int code, String sentence) {

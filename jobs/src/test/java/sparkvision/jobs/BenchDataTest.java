@@ -1,22 +1,16 @@
 package sparkvision.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
-import java.io.InputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import sparkvision.data.DataException;
+import sparkvision.JobException.Exit;
 import sparkvision.data.Images;
 
 class BenchDataTest {
@@ -26,9 +20,10 @@ class BenchDataTest {
   @Test
   void printsOneLineWithEveryStage() throws Exception {
     pictures();
-    List<String> out = run("", "images=3", "threads=2");
-    assertThat(out).hasSize(1);
-    JsonNode line = JsonMapper.builder().build().readTree(out.get(0));
+    Ended ended = bench("", "images=3", "threads=2");
+    assertThat(ended.code()).as(ended.error()).isZero();
+    assertThat(ended.out()).hasSize(1);
+    JsonNode line = JsonMapper.builder().build().readTree(ended.out().get(0));
     assertThat(line.get("images").asInt()).isEqualTo(3);
     for (String stage :
         List.of("decode", "decode_resize", "decode_crop", "policy", "decode_crop_policy")) {
@@ -39,7 +34,7 @@ class BenchDataTest {
   @Test
   void answersAHarness() throws Exception {
     pictures();
-    List<String> out = runOnGo("go\ngo\nend\n");
+    List<String> out = bench("go\ngo\nend\n", "--on-go").out();
     assertThat(out).hasSize(3);
     assertThat(out.get(0)).isEqualTo("ready");
     JsonNode line = JsonMapper.builder().build().readTree(out.get(2));
@@ -48,13 +43,11 @@ class BenchDataTest {
 
   @Test
   void saysWhatIsWrongWithTheInput() throws Exception {
-    assertThatThrownBy(() -> new BenchData().run(settings()))
-        .isInstanceOf(DataException.class)
-        .hasMessage("Cannot time images of " + dir + ": there are none");
+    Ended empty = bench("");
+    assertThat(empty.code()).isEqualTo(Exit.DATA.code());
+    assertThat(empty.error()).contains("Cannot time images of " + dir + ": there are none");
     Files.write(dir.resolve("broken.png"), new byte[] {1, 2, 3});
-    assertThatThrownBy(() -> new BenchData().run(settings()))
-        .isInstanceOf(DataException.class)
-        .hasMessageContaining("broken.png: neither JPEG nor PNG");
+    assertThat(bench("").error()).contains("broken.png: neither JPEG nor PNG");
   }
 
   private void pictures() throws Exception {
@@ -65,43 +58,11 @@ class BenchDataTest {
     }
   }
 
-  private BenchData.Settings settings(String... more) {
-    List<String> settings =
-        new ArrayList<>(List.of("input=" + dir, "size=16", "resize=20", "rounds=1"));
-    settings.addAll(List.of(more));
-    return ConfigReader.read(BenchData.Settings.class, "bench data", null, settings);
-  }
-
-  private List<String> run(String input, String... more) throws Exception {
-    return captured(input, () -> new BenchData().run(settings(more)));
-  }
-
-  private List<String> runOnGo(String input) throws Exception {
-    return captured(
-        input,
-        () ->
-            assertThat(
-                    Sparkvision.run(
-                        "bench", "data", "--on-go", "input=" + dir, "size=16", "resize=20"))
-                .isZero());
-  }
-
-  private interface Work {
-    void run() throws Exception;
-  }
-
-  private static List<String> captured(String input, Work work) throws Exception {
-    PrintStream console = System.out;
-    InputStream keyboard = System.in;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
-    try {
-      work.run();
-    } finally {
-      System.setOut(console);
-      System.setIn(keyboard);
-    }
-    return out.toString(StandardCharsets.UTF_8).lines().toList();
+  private Ended bench(String input, String... more) {
+    List<String> arguments =
+        new ArrayList<>(
+            List.of("bench", "data", "input=" + dir, "size=16", "resize=20", "rounds=1"));
+    arguments.addAll(List.of(more));
+    return Ended.runWith(input, arguments.toArray(String[]::new));
   }
 }

@@ -6,12 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -42,35 +37,11 @@ class BenchStepTest {
           "image=16",
           "steps=3");
 
-  private record Ended(int code, List<String> out, String error) {}
-
   private static Ended run(String input, List<String> settings, String... more) {
     List<String> arguments = new ArrayList<>(List.of("bench", "step"));
     arguments.addAll(settings);
     arguments.addAll(List.of(more));
-    return run(input, arguments.toArray(String[]::new));
-  }
-
-  private static Ended run(String input, String... arguments) {
-    PrintStream console = System.out;
-    PrintStream errors = System.err;
-    InputStream keyboard = System.in;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    ByteArrayOutputStream error = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(error, true, StandardCharsets.UTF_8));
-    System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
-    try {
-      int code = Sparkvision.run(arguments);
-      return new Ended(
-          code,
-          out.toString(StandardCharsets.UTF_8).lines().toList(),
-          error.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(console);
-      System.setErr(errors);
-      System.setIn(keyboard);
-    }
+    return Ended.runWith(input, arguments.toArray(String[]::new));
   }
 
   private static JsonNode bench(String... more) throws IOException {
@@ -209,7 +180,7 @@ class BenchStepTest {
     Ended model = run("", List.of());
     assertThat(model.error()).startsWith("Cannot run bench step: key model is missing");
     assertThat(model.code()).isEqualTo(2);
-    for (Ended ended : List.of(run("", "bench"), run("", "bench", "stop"))) {
+    for (Ended ended : List.of(Ended.run("bench"), Ended.run("bench", "stop"))) {
       assertThat(ended.error()).contains("see sparkvision bench --help").hasLineCount(1);
       assertThat(ended.code()).isEqualTo(2);
     }

@@ -5,10 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -23,30 +20,9 @@ class EvaluateCocoTest {
 
   @TempDir private Path dir;
 
-  private record Ended(int code, List<String> out, String error) {}
-
-  private static Ended run(String... arguments) {
-    PrintStream console = System.out;
-    PrintStream errors = System.err;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    ByteArrayOutputStream error = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(error, true, StandardCharsets.UTF_8));
-    try {
-      int code = Sparkvision.run(arguments);
-      return new Ended(
-          code,
-          out.toString(StandardCharsets.UTF_8).lines().toList(),
-          error.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(console);
-      System.setErr(errors);
-    }
-  }
-
   @Test
   void printsTheTwelveNumbers() throws IOException {
-    Ended text = run("evaluate-coco", TRUTH, BOXES, "type=bbox");
+    Ended text = Ended.run("evaluate-coco", TRUTH, BOXES, "type=bbox");
     assertThat(text.code()).as(text.error()).isZero();
     assertThat(text.error()).isEmpty();
     assertThat(text.out())
@@ -55,7 +31,7 @@ class EvaluateCocoTest {
             "194 detections of 31 objects in 7 images", "AP         0.180", "AP50       0.284")
         .endsWith("ARlarge    0.167");
 
-    Ended json = run("evaluate-coco", "--json", TRUTH, BOXES, "type=segm");
+    Ended json = Ended.run("evaluate-coco", "--json", TRUTH, BOXES, "type=segm");
     assertThat(json.out()).hasSize(1);
     JsonNode line = JsonMapper.builder().build().readTree(json.out().get(0));
     assertThat(line.fieldNames())
@@ -87,7 +63,7 @@ class EvaluateCocoTest {
     Path results = dir.resolve("results.json");
     Files.writeString(
         results, "[{\"image_id\": 3, \"category_id\": 999, \"score\": 1, \"bbox\": [0, 0, 1, 1]}]");
-    Ended ended = run("evaluate-coco", TRUTH, "results=" + results, "type=bbox");
+    Ended ended = Ended.run("evaluate-coco", TRUTH, "results=" + results, "type=bbox");
     assertThat(ended.code()).isZero();
     assertThat(ended.error())
         .startsWith("Left out: 1 annotations and results of categories or images that ")
@@ -99,15 +75,20 @@ class EvaluateCocoTest {
     Path torn = dir.resolve("torn.json");
     Files.writeString(torn, "[{\"image_id\": 3, \"categ");
     expect(
-        run("evaluate-coco", TRUTH, "results=" + torn, "type=bbox"), 4, "Unexpected end-of-input");
-    expect(run("evaluate-coco", "ground-truth=" + torn, BOXES, "type=bbox"), 4, "is no object");
+        Ended.run("evaluate-coco", TRUTH, "results=" + torn, "type=bbox"),
+        4,
+        "Unexpected end-of-input");
     expect(
-        run("evaluate-coco", TRUTH, "results=/no/file", "type=bbox"), 2, "there is no such file");
+        Ended.run("evaluate-coco", "ground-truth=" + torn, BOXES, "type=bbox"), 4, "is no object");
     expect(
-        run("evaluate-coco", TRUTH, BOXES, "type=keypoints"),
+        Ended.run("evaluate-coco", TRUTH, "results=/no/file", "type=bbox"),
+        2,
+        "there is no such file");
+    expect(
+        Ended.run("evaluate-coco", TRUTH, BOXES, "type=keypoints"),
         2,
         "Invalid type: keypoints (must be one of bbox, segm)");
-    expect(run("evaluate-coco", TRUTH, BOXES), 2, "key type is missing");
+    expect(Ended.run("evaluate-coco", TRUTH, BOXES), 2, "key type is missing");
   }
 
   private static void expect(Ended ended, int code, String sentence) {
@@ -118,7 +99,7 @@ class EvaluateCocoTest {
 
   @Test
   void theBenchmarkEvaluatesWhatItDraws() throws IOException {
-    Ended ended = run("bench", "coco", "images=20", "objects=100", "detections=30");
+    Ended ended = Ended.run("bench", "coco", "images=20", "objects=100", "detections=30");
     assertThat(ended.code()).as(ended.error()).isZero();
     JsonNode line = JsonMapper.builder().build().readTree(ended.out().get(0));
     assertThat(line.get("detections").asInt()).isEqualTo(600);
@@ -126,9 +107,6 @@ class EvaluateCocoTest {
       assertThat(line.get(type + "_seconds").doubleValue()).isPositive();
       assertThat(line.get(type + "_ap").doubleValue()).isBetween(0.05, 0.95);
     }
-    expect(
-        run("bench", "coco", "images=0"),
-        2,
-        "Invalid images, objects, detections: 0, 36000, 100 (must be at least 1, 1, 0)");
+    expect(Ended.run("bench", "coco", "images=0"), 2, "Invalid images: 0 (must be at least 1)");
   }
 }
