@@ -213,12 +213,15 @@ final class Pairs {
           case MULTIPLY -> dnnl_binary_mul;
           case DIVIDE -> dnnl_binary_div;
         };
-    // oneDNN compares strides on axes of size 1 too, and is wrong where only those differ (3.11).
-    Value left = a.laid(y.strides());
+    // oneDNN looks at strides on axes of size 1 too, and is wrong with some that say nothing
+    // (3.11).
+    boolean picture = Arrays.equals(y.strides(), Value.channelsLast(y.dims()));
+    Value result = picture ? y : y.settled();
+    Value left = a.laid(result.strides());
     boolean alike = Arrays.equals(b.dims(), y.dims()) && b.lies(y.strides());
-    Value right = alike ? b.laid(y.strides()) : b;
+    Value right = alike ? b.laid(result.strides()) : b;
     Primitive primitive =
-        l.dnnl.binary(algorithm, left.desc(l.dnnl), right.desc(l.dnnl), y.desc(l.dnnl));
+        l.dnnl.binary(algorithm, left.desc(l.dnnl), right.desc(l.dnnl), result.desc(l.dnnl));
     if (!primitive.implementation().startsWith("jit")) {
       return false;
     }
@@ -226,7 +229,7 @@ final class Pairs {
         .call("elementwise", primitive)
         .in(DNNL_ARG_SRC_0, left)
         .in(DNNL_ARG_SRC_1, right)
-        .out(DNNL_ARG_DST, y)
+        .out(DNNL_ARG_DST, result)
         .flop((double) y.elements())
         .add();
     return true;
