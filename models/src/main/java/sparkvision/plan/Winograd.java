@@ -161,17 +161,8 @@ final class Winograd {
       this.count = windows.tilesAtATime(from + to);
       this.finish = new Finish(to, bias, epilogue);
       Desc any = l.dnnl.any(Type.FLOAT32, new long[] {PARTS, from, to});
-      Primitive[] described = new Primitive[1];
-      l.program.team.alone(
-          () ->
-              described[0] =
-                  l.dnnl.matmul(
-                      dense(PARTS, count, from),
-                      any,
-                      null,
-                      dense(PARTS, count, to),
-                      Dnnl.PostOps.none()));
-      this.product = described[0];
+      this.product =
+          product(dense(PARTS, count, from), any, dense(PARTS, count, to), Dnnl.PostOps.none());
       Value[] laid = new Value[1];
       l.once(
           variable,
@@ -187,12 +178,8 @@ final class Winograd {
     /** Emits the step for these maps. */
     void emit(Value x, Value y, double flop) {
       int threads = l.program.team.threads();
-      int from = windows.channels;
-      int to = results.channels;
-      long floats = (long) PARTS * count * (from + to);
-      long workspace = product.scratch().bytes() / Float.BYTES + 1;
-      Value memory =
-          l.program.rowMajor("scratch", Type.FLOAT32, threads, padded(floats + workspace));
+      long workspace = workspace(product);
+      Value memory = memory(count, windows.channels + results.channels, workspace);
       List<Value> reads = new ArrayList<>(List.of(x, parts));
       reads.addAll(finish.reads());
       l.program.loop(
@@ -320,6 +307,25 @@ final class Winograd {
     }
   }
 
+  // What a member computes alone.
+
+  private Primitive product(Desc a, Desc b, Desc y, Dnnl.PostOps post) {
+    Primitive[] described = new Primitive[1];
+    l.program.team.alone(() -> described[0] = l.dnnl.matmul(a, b, null, y, post));
+    return described[0];
+  }
+
+  /** Numbers that a product works in. */
+  private static long workspace(Primitive product) {
+    return product.scratch().bytes() / Float.BYTES + 1;
+  }
+
+  /** For each member: the transforms of some tiles of two maps, and room for their product. */
+  private Value memory(int tiles, int bothChannels, long workspace) {
+    long floats = padded((long) PARTS * tiles * bothChannels + workspace);
+    return l.program.rowMajor("scratch", Type.FLOAT32, l.program.team.threads(), floats);
+  }
+
   // The gradient of the weight.
 
   /** The sum over the maps that are added. */
@@ -339,28 +345,19 @@ final class Winograd {
       this.sums =
           l.program.rowMajor(
               "weight gradient", Type.FLOAT32, l.program.team.threads(), PARTS, to, from);
-      Primitive[] described = new Primitive[1];
-      l.program.team.alone(
-          () ->
-              described[0] =
-                  l.dnnl.matmul(
-                      transposed(PARTS, to, count),
-                      dense(PARTS, count, from),
-                      null,
-                      dense(PARTS, to, from),
-                      Dnnl.PostOps.none().accumulate()));
-      this.product = described[0];
+      this.product =
+          product(
+              transposed(PARTS, to, count),
+              dense(PARTS, count, from),
+              dense(PARTS, to, from),
+              Dnnl.PostOps.none().accumulate());
     }
 
     /** Emits the step for these maps. */
     void add(Value x, Value dy, boolean first, double flop) {
       int threads = l.program.team.threads();
-      int from = windows.channels;
-      int to = results.channels;
-      long floats = (long) PARTS * count * (from + to);
-      long workspace = product.scratch().bytes() / Float.BYTES + 1;
-      Value memory =
-          l.program.rowMajor("scratch", Type.FLOAT32, threads, padded(floats + workspace));
+      long workspace = workspace(product);
+      Value memory = memory(count, windows.channels + results.channels, workspace);
       l.program.loop(
           "convolution: weight gradient",
           flop,
