@@ -1,10 +1,14 @@
 package sparkvision.data;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -14,6 +18,10 @@ import org.apache.parquet.column.ParquetProperties;
 import org.apache.parquet.column.page.PageReadStore;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.example.data.simple.convert.GroupRecordConverter;
+import org.apache.parquet.format.ColumnChunk;
+import org.apache.parquet.format.FileMetaData;
+import org.apache.parquet.format.RowGroup;
+import org.apache.parquet.format.Util;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.ParquetFileWriter;
 import org.apache.parquet.hadoop.ParquetWriter;
@@ -37,6 +45,8 @@ final class ParquetBlocks implements AutoCloseable {
 
   private final Task task;
   private final MessageType schema;
+  private static final int MAGIC_BYTES = 4; // "PAR1"
+
   private final SummedStream stream;
   private final ParquetFileWriter writer;
   private final List<ShardManifest.Block> blocks = new ArrayList<>();
@@ -84,9 +94,37 @@ final class ParquetBlocks implements AutoCloseable {
             samples.size(), offset, stream.getPos() - offset, hex(stream.block)));
   }
 
+  /**
+   * The end of a file with the encodings of every column in order: Parquet writes them as a hash
+   * set gives them, which differs from one JVM to the next, and with it the file's checksum.
+   */
+  private static byte[] ordered(byte[] end) throws IOException {
+    int tail = Integer.BYTES + MAGIC_BYTES; // the footer's length stands before the magic number
+    int length = ByteBuffer.wrap(end).order(ByteOrder.LITTLE_ENDIAN).getInt(end.length - tail);
+    int begin = end.length - tail - length;
+    FileMetaData footer = Util.readFileMetaData(new ByteArrayInputStream(end, begin, length));
+    for (RowGroup block : footer.getRow_groups()) {
+      for (ColumnChunk column : block.getColumns()) {
+        Collections.sort(column.getMeta_data().getEncodings());
+        if (column.getMeta_data().isSetEncoding_stats()) {
+          Collections.sort(column.getMeta_data().getEncoding_stats());
+        }
+      }
+    }
+    ByteArrayOutputStream result = new ByteArrayOutputStream();
+    result.write(end, 0, begin);
+    Util.writeFileMetaData(footer, result);
+    if (result.size() != begin + length) {
+      throw new IOException("Cannot order a footer of " + length + " bytes: its length changes");
+    }
+    result.write(end, end.length - tail, tail);
+    return result.toByteArray();
+  }
+
   /** Writes the footer and describes the file. */
   ShardManifest.ShardFile finish(String name) throws IOException {
     stream.block.reset();
+    stream.hold();
     writer.end(
         new TreeMap<>(
             Map.of(
@@ -94,6 +132,8 @@ final class ParquetBlocks implements AutoCloseable {
                 Integer.toString(ShardManifest.VERSION),
                 "sparkvision.task",
                 task.toString())));
+    byte[] end = ordered(stream.release());
+    stream.write(end, 0, end.length);
     return new ShardManifest.ShardFile(
         name, stream.getPos(), hex(stream.file), List.copyOf(blocks), hex(stream.block));
   }
@@ -139,15 +179,28 @@ final class ParquetBlocks implements AutoCloseable {
     final CRC32C file = new CRC32C();
     final CRC32C block = new CRC32C();
     private final OutputStream out;
+    private ByteArrayOutputStream held; // what is not yet on its way to the file
     private long position;
 
     SummedStream(OutputStream out) {
       this.out = out;
     }
 
+    /** Keeps what comes from now on in memory. */
+    void hold() {
+      held = new ByteArrayOutputStream();
+    }
+
+    /** Returns what was kept, and passes on what comes from now on. */
+    byte[] release() {
+      byte[] bytes = held.toByteArray();
+      held = null;
+      return bytes;
+    }
+
     @Override
     public long getPos() {
-      return position;
+      return position + (held == null ? 0 : held.size());
     }
 
     @Override
@@ -157,6 +210,10 @@ final class ParquetBlocks implements AutoCloseable {
 
     @Override
     public void write(byte[] bytes, int offset, int length) throws IOException {
+      if (held != null) {
+        held.write(bytes, offset, length);
+        return;
+      }
       out.write(bytes, offset, length);
       file.update(bytes, offset, length);
       block.update(bytes, offset, length);
@@ -170,7 +227,9 @@ final class ParquetBlocks implements AutoCloseable {
 
     @Override
     public void close() throws IOException {
-      out.close();
+      if (held == null) {
+        out.close();
+      }
     }
   }
 

@@ -175,7 +175,9 @@ class PipelineTest {
     assertThat(CLUSTER.files().exists(manifest)).as("killed half-way").isFalse();
 
     ShardDataset.run(CLUSTER.spark(), shardSettings(arguments));
-    for (String file : List.of("_manifest.json", "part-00000.parquet", "part-00003.parquet")) {
+    assertThat(text(CLUSTER.hdfs("/shards/killed/_manifest.json")))
+        .isEqualTo(text(CLUSTER.hdfs("/shards/train/_manifest.json")));
+    for (String file : List.of("part-00000.parquet", "part-00003.parquet")) {
       assertThat(read(new Path(CLUSTER.hdfs("/shards/killed"), file)))
           .isEqualTo(read(new Path(CLUSTER.hdfs("/shards/train"), file)));
     }
@@ -409,6 +411,10 @@ class PipelineTest {
 
   private static Checkpoint newest(String run) throws Exception {
     return new CheckpointStore(CLUSTER.files(), new Path(run)).newest(skipped -> {}).orElseThrow();
+  }
+
+  private static String text(String path) throws Exception {
+    return new String(read(new Path(path)), StandardCharsets.UTF_8);
   }
 
   private static byte[] read(Path path) throws Exception {
