@@ -52,7 +52,7 @@ public record TrainConfig(
 
   public TrainConfig {
     checkEngine(engine);
-    Engines.requireSupport(engine, options());
+    Engines.requireSupport(engine, options(precision, memory));
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
     atLeast("batch-size", batchSize, 1);
@@ -68,6 +68,11 @@ public record TrainConfig(
 
   /** How this machine's engine runs; threads are those of the process that asks. */
   EngineOptions options() {
+    return options(precision, memory);
+  }
+
+  private static EngineOptions options(
+      EngineOptions.Precision precision, EngineOptions.Memory memory) {
     return EngineOptions.defaults().withPrecision(precision).withMemory(memory);
   }
 

@@ -52,6 +52,13 @@ class ConfigReaderTest {
   }
 
   @Test
+  void takesTheReferenceEngineWithWhatItHas() {
+    assertThat(read("input=in", "output=out", "engine=nd4j").engine()).isEqualTo("nd4j");
+    assertThatThrownBy(() -> read("input=i", "output=o", "engine=nd4j", "precision=bfloat16"))
+        .hasMessage("Invalid precision: bfloat16 (engine nd4j has only float32)");
+  }
+
+  @Test
   void aModelNameStandsForAModelWithItsOwnDefaults() {
     assertThat(read("input=in", "output=out", "model=densenet169").model().getString("name"))
         .isEqualTo("densenet169");

@@ -174,7 +174,36 @@ abstract class GraphEngine implements Engine {
       throw new IllegalStateException("Cannot run graph: the engine is closed");
     }
     Signature.requireMatch("run graph", inputs, given);
+    graph.nodes().forEach(node -> requireIndices(node, given));
     graph.inputs().forEach((name, tensor) -> write(tensor, given.get(name)));
+  }
+
+  /** Before anything moves: a step that fails half-way would leave running statistics changed. */
+  private static void requireIndices(Node node, Map<String, HostTensor> given) {
+    switch (node.kind()) {
+      case GATHER -> {
+        long size = node.input(0).size((int) node.integer("axis"));
+        for (long index : given.get(node.input(1).name()).longs()) {
+          if (index < 0 || index >= size) {
+            throw new IllegalArgumentException(
+                String.format("Invalid index: %d (must be in [0, %d))", index, size));
+          }
+        }
+      }
+      case CROSS_ENTROPY -> {
+        long classes = node.input(0).size(1);
+        long ignored = node.integer("ignore-index");
+        for (long label : given.get(node.input(1).name()).longs()) {
+          if (label != ignored && (label < 0 || label >= classes)) {
+            throw new IllegalArgumentException(
+                String.format(
+                    "Invalid label: %d (the model has %d classes, numbered from 0)",
+                    label, classes));
+          }
+        }
+      }
+      default -> {} // takes no integers
+    }
   }
 
   private void count() {

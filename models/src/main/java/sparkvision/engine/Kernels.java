@@ -164,11 +164,6 @@ final class Kernels {
   // Words that run as loops.
 
   private Value loop(Node node) {
-    switch (node.kind()) {
-      case GATHER -> preparations.add(step -> requireIndices(node));
-      case CROSS_ENTROPY -> preparations.add(step -> requireLabels(node));
-      default -> {} // all integers are good
-    }
     return loop(node, Loops.of(node, () -> integers.get(node.input(1))));
   }
 
@@ -212,27 +207,6 @@ final class Kernels {
 
   private static List<Tensor> floats(Node node) {
     return node.inputs().stream().filter(x -> x.type() == Tensor.Type.FLOAT).toList();
-  }
-
-  private void requireIndices(Node node) {
-    long size = node.input(0).size((int) node.integer("axis"));
-    for (long index : integers.get(node.input(1))) {
-      if (index < 0 || index >= size) {
-        throw new IllegalArgumentException(
-            String.format("Invalid index: %d (must be in [0, %d))", index, size));
-      }
-    }
-  }
-
-  private void requireLabels(Node node) {
-    long classes = node.input(0).size(1);
-    for (long label : integers.get(node.input(1))) {
-      if (label != node.integer("ignore-index") && (label < 0 || label >= classes)) {
-        throw new IllegalArgumentException(
-            String.format(
-                "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
-      }
-    }
   }
 
   private Value dropout(Node node) {

@@ -179,7 +179,7 @@ public final class CompiledGraph implements AutoCloseable {
     lowering.value(input).write(values);
   }
 
-  /** Gives an int64 input for the next run. */
+  /** Gives an int64 input for the next run: labels that are classes, indices in range. */
   public void write(Tensor input, long[] values) {
     lowering.bind(input, values);
   }

@@ -71,7 +71,6 @@ final class Losses {
             Rows result = new Rows(loss.buffer(), loss.type, 1);
             return team -> {
               long[] labels = l.indices(node.input(1));
-              requireLabels(labels);
               weigh(given, labels);
               double sum = forward(team, logits, labels, kept);
               result.set(0, total == 0 ? 0 : (float) (sum / total));
@@ -80,16 +79,6 @@ final class Losses {
       l.bind(node.output(), loss);
       if (l.wants(node, 0)) {
         l.tape(this::backward);
-      }
-    }
-
-    private void requireLabels(long[] labels) {
-      for (long label : labels) {
-        if (label != ignored && (label < 0 || label >= classes)) {
-          throw new IllegalArgumentException(
-              String.format(
-                  "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
-        }
       }
     }
 

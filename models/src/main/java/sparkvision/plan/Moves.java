@@ -374,12 +374,6 @@ final class Moves {
     }
 
     void gather(Team team, ByteBuffer x, ByteBuffer y, int bytes, long[] indices) {
-      for (long index : indices) {
-        if (index < 0 || index >= size) {
-          throw new IllegalArgumentException(
-              String.format("Invalid index: %d (must be in [0, %d))", index, size));
-        }
-      }
       int slab = inner * bytes;
       team.run(
           (m, n) -> {

@@ -25,8 +25,35 @@
  * Weights, their gradients, sums, moments, softmax and losses stay float32. On a CPU without
  * oneDNN's bfloat16 kernels (below AVX-512) the plan is compiled in float32.
  *
+ * <p><b>Fewer multiplications</b>: float32 convolutions of 3 x 3 windows go by {@code Winograd},
+ * where maps are large enough to pay for its transforms. {@code bench step} counts the operations
+ * of the plain sum all the same.
+ *
  * <h2>Measured</h2>
  *
- * See {@code scripts/bench --peer}.
+ * <p>{@code scripts/bench --peer --rounds 9} (the last three rows: 7): one step, 8 images of 224
+ * pixels (3D: 2 volumes of 64 voxels a side), 2 threads of a Zen 4 server, Java heap 1 GB, beside
+ * eager PyTorch 2.13 in the faster of its two memory formats, taking turns; medians.
+ *
+ * <pre>
+ *                           ours s   PyTorch s   faster    ours MB   PyTorch MB
+ *   densenet121              0.689       0.937     1.36        850         1493
+ *   densenet121, bfloat16    0.441       0.572     1.30        654          971
+ *   densenet121-3d           0.337       0.424     1.26        626          729
+ *   deit-tiny                0.339       0.422     1.25        843          644
+ *   densenet121, inference   0.207       0.319     1.54        589          474
+ * </pre>
+ *
+ * <p>The machine was shared: in a phase when all that reads memory took half as long again, the
+ * first two rows fell to 1.07 and 1.05. Where a float32 step of DenseNet-121 spends its time
+ * ({@code bench step --explain}, the best of each step's runs, 656 ms in all): convolutions 523 ms,
+ * of which 3 x 3 windows take 211 (258 without Winograd; products of matrices 139, transforms 72);
+ * norms 104; copies of weights and their gradients to and from oneDNN's layouts 17. Compiling, with
+ * the first step, takes 3.5 to 4.3 s.
+ *
+ * <p>What did not help: one wide buffer for all of a dense block (parts of wide rows are read at a
+ * fifth of the speed), huge pages, OpenMP threads that sleep while they wait (15 to 25 % slower),
+ * other sizes of chunks and tiles (within 2 %). oneDNN's 1 x 1 convolutions run at what the machine
+ * reaches in large matrix products, 230 GFLOP/s.
  */
 package sparkvision.plan;

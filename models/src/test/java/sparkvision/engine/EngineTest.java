@@ -12,6 +12,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import sparkvision.Draw;
 import sparkvision.graph.BatchNorm;
 import sparkvision.graph.Graph;
@@ -385,12 +387,13 @@ class EngineTest {
     }
   }
 
-  @Test
-  void refusesIndicesOutOfRangeBeforeAnythingMoves() {
+  @ParameterizedTest
+  @ValueSource(strings = {"nd4j", "compiled"})
+  void refusesIndicesOutOfRangeBeforeAnythingMoves(String name) {
     Graph g = new Graph(Graph.Mode.TRAINING, 1);
     Tensor x = g.batchNorm("norm", 3).apply(g.input("x", 2, 3));
     g.output("y", g.gather(x, g.indices("at", 2), 1));
-    try (Engine engine = Engines.open("nd4j", g, SGD)) {
+    try (Engine engine = Engines.open(name, g, SGD)) {
       Map<String, List<?>> before = bits(engine.state());
       for (long index : new long[] {-1, 3}) {
         HostTensor indices = HostTensor.ofLongs(new long[] {2, index}, 2);
