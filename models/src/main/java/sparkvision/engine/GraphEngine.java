@@ -190,24 +190,28 @@ abstract class GraphEngine implements Engine {
           }
         }
       }
-      case CROSS_ENTROPY -> {
-        long classes = node.input(0).size(1);
-        long ignored = node.integer("ignore-index");
-        for (long label : given.get(node.input(1).name()).longs()) {
-          if (label != ignored && (label < 0 || label >= classes)) {
-            throw new IllegalArgumentException(
-                String.format(
-                    "Invalid label: %d (the model has %d classes, numbered from 0)",
-                    label, classes));
-          }
-        }
-      }
+      case CROSS_ENTROPY -> requireLabels(node, 1, node.input(0).size(1), given);
+      case ONE_HOT -> requireLabels(node, 0, node.integer("classes"), given);
       default -> {} // takes no integers
     }
   }
 
+  private static void requireLabels(
+      Node node, int input, long classes, Map<String, HostTensor> given) {
+    long ignored = node.integer("ignore-index");
+    for (long label : given.get(node.input(input).name()).longs()) {
+      if (label != ignored && (label < 0 || label >= classes)) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Invalid label: %d (the model has %d classes, numbered from 0)", label, classes));
+      }
+    }
+  }
+
   private void count() {
-    norms.forEach(norm -> counters.merge(norm.input(5), 1L, Long::sum));
+    norms.stream()
+        .filter(norm -> norm.inputs().size() == 6)
+        .forEach(norm -> counters.merge(norm.input(5), 1L, Long::sum));
   }
 
   private Map<String, HostTensor> outputs() {

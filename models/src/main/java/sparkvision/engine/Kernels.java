@@ -164,7 +164,8 @@ final class Kernels {
   // Words that run as loops.
 
   private Value loop(Node node) {
-    return loop(node, Loops.of(node, () -> integers.get(node.input(1))));
+    int labels = node.kind() == Node.Kind.ONE_HOT ? 0 : 1;
+    return loop(node, Loops.of(node, () -> integers.get(node.input(labels))));
   }
 
   /** {@code more} follows the float inputs of the node, and gets no gradient. */

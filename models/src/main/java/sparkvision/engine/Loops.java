@@ -82,6 +82,7 @@ final class Loops {
       case FLIP -> new Moved(View.of(node.input(0).shape()).flip(node.sizes("axes")));
       case PAD -> Padded.of(node);
       case GATHER -> new Gather(node, indices);
+      case ONE_HOT -> new OneHot(node, indices);
       case CROSS_ENTROPY -> new CrossEntropy(node, indices);
       default -> throw new IllegalStateException("There is no loop for " + node.kind());
     };
@@ -618,6 +619,37 @@ final class Loops {
   }
 
   // Losses.
+
+  /** 1 for the class that is the label; none for a label to ignore. */
+  private static final class OneHot implements Loop {
+    private final int classes;
+    private final int inner; // places of one sample
+    private final long ignored;
+    private final Supplier<long[]> labels;
+
+    OneHot(Node node, Supplier<long[]> labels) {
+      this.classes = (int) node.integer("classes");
+      this.inner = inner(node.output(), 1);
+      this.ignored = node.integer("ignore-index");
+      this.labels = labels;
+    }
+
+    @Override
+    public void forward(double[][] x, double[] y) {
+      long[] given = labels.get();
+      Arrays.fill(y, 0);
+      for (int i = 0; i < given.length; i++) {
+        if (given[i] != ignored) {
+          y[(i / inner * classes + (int) given[i]) * inner + i % inner] = 1;
+        }
+      }
+    }
+
+    @Override
+    public void backward(double[][] x, double[] y, double[] dy, double[][] dx) {
+      throw new IllegalStateException("Labels have no gradient");
+    }
+  }
 
   /**
    * Cross-entropy against labels, as {@link sparkvision.graph.Losses} has it: for every place that

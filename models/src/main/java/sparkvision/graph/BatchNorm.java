@@ -18,7 +18,7 @@ public final class BatchNorm {
 
   private final Graph g;
   private final String name;
-  private final List<Tensor> state; // weight, bias, running mean, running variance, batch counter
+  private final List<Tensor> state; // weight, bias, running mean and variance [, batch counter]
   private final double epsilon;
   private final double momentum;
 
@@ -58,6 +58,20 @@ public final class BatchNorm {
       throw Shapes.error("Cannot build %s: momentum is %s, must be in [0, 1]", name, momentum);
     }
     return new BatchNorm(g, name, state, epsilon, momentum);
+  }
+
+  /** The same weights, without a count of batches; to be called before {@link #apply}. */
+  public BatchNorm withoutCounter() {
+    if (state.size() == 5) {
+      g.forget(state.get(4));
+    }
+    return new BatchNorm(g, name, state.subList(0, 4), epsilon, momentum);
+  }
+
+  /** The same layer with other first values of the weight; to be called before {@link #apply}. */
+  public BatchNorm startingFrom(Initializer initializer) {
+    g.reinitialized(state.get(0), initializer);
+    return this;
   }
 
   /** (B, C, ...) → the same shape. */

@@ -44,6 +44,7 @@ final class Composites {
       case RMS_NORM -> rmsNorm(g, node);
       case LINEAR -> linear(g, node);
       case ATTENTION -> attention(g, node);
+      case CRISS_CROSS -> crissCross(g, node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(g, node);
       default -> throw new IllegalStateException(node.kind() + " is no region");
     };
@@ -99,6 +100,37 @@ final class Composites {
     Tensor q = scale == 1 ? node.input(0) : g.scale(node.input(0), scale);
     Tensor scores = g.matmulTransposeB(q, node.input(1)); // (..., N, M)
     return g.matmul(g.softmax(scores, -1), node.input(2));
+  }
+
+  /**
+   * One softmax over the column and the row counts the pixel itself twice, with the share p ≤ ½
+   * each time. Taking one of them away, and dividing by the 1 − p that are left, gives what CCNet's
+   * code gets from a score of −∞, without an infinity.
+   */
+  private static Tensor crissCross(Graph g, Node node) {
+    Tensor q = node.input(0);
+    Tensor k = node.input(1);
+    Tensor v = node.input(2);
+    long h = q.size(2);
+    long w = q.size(3);
+    Tensor onColumn =
+        g.matmulTransposeB(g.permute(q, 0, 3, 2, 1), g.permute(k, 0, 3, 2, 1)); // (B, W, H, H)
+    Tensor onRow =
+        g.matmulTransposeB(g.permute(q, 0, 2, 3, 1), g.permute(k, 0, 2, 3, 1)); // (B, H, W, W)
+    Tensor scores = g.concat(3, g.permute(onColumn, 0, 2, 1, 3), onRow); // (B, H, W, H + W)
+    Tensor map = g.softmax(scores, 3);
+
+    Tensor ofColumn = g.permute(g.narrow(map, 3, 0, h), 0, 2, 1, 3); // (B, W, H, H)
+    Tensor ofRow = g.narrow(map, 3, h, w); // (B, H, W, W)
+    Tensor values = g.permute(v, 0, 2, 3, 1); // (B, H, W, C)
+    Tensor fromColumn = g.matmul(ofColumn, g.permute(v, 0, 3, 2, 1)); // (B, W, H, C)
+    Tensor both = g.add(g.permute(fromColumn, 0, 2, 1, 3), g.matmul(ofRow, values));
+
+    // The diagonal of each row's map: every (W + 1)-th of its W·W elements.
+    Tensor own = g.slice(g.reshape(ofRow, q.size(0), h, w * w), 2, 0, w * w, w + 1);
+    own = g.reshape(own, q.size(0), h, w, 1); // p (B, H, W, 1)
+    Tensor once = g.subtract(both, g.multiply(own, values));
+    return g.permute(g.divide(once, g.affine(own, -1, 1)), 0, 3, 1, 2); // (B, C, H, W)
   }
 
   private static Tensor softCrossEntropy(Graph g, Node node) {

@@ -31,12 +31,27 @@ public interface Initializer {
    *     equation 10</a>
    */
   static Initializer kaimingNormal() {
+    return (seed, name, shape) ->
+        normal(0, Math.sqrt(2.0 / fanIn(shape))).values(seed, name, shape);
+  }
+
+  /**
+   * Normal with variance 2 / fan-out, for ungrouped convolutions: as torchvision's ResNet starts.
+   */
+  static Initializer kaimingNormalByFanOut() {
     return (seed, name, shape) -> {
-      double deviation = Math.sqrt(2.0 / fanIn(shape));
+      double fanOut = (double) fanIn(shape) / shape[1] * shape[0];
+      return normal(0, Math.sqrt(2 / fanOut)).values(seed, name, shape);
+    };
+  }
+
+  /** Normal with this mean and standard deviation. */
+  static Initializer normal(double mean, double deviation) {
+    return (seed, name, shape) -> {
       Random random = new Random(Seeds.of(seed, name));
       float[] values = new float[elements(shape)];
       for (int i = 0; i < values.length; i++) {
-        values[i] = (float) (deviation * random.nextGaussian());
+        values[i] = (float) (mean + deviation * random.nextGaussian());
       }
       return values;
     };

@@ -59,14 +59,7 @@ public final class Losses {
       Graph g, List<Tensor> inputs, double labelSmoothing, long ignoreIndex) {
     Tensor logits = inputs.get(0);
     Tensor labels = inputs.get(1);
-    if (logits.rank() < 2
-        || labels.type() != Tensor.Type.INT64
-        || !Arrays.equals(labels.shape(), Shapes.reduced(logits, new long[] {1}, false))) {
-      throw Shapes.error(
-          "Cannot build cross-entropy: logits must be (B, K, ...) and labels int64 (B, ...), found"
-              + " %s and %s",
-          logits, labels);
-    }
+    requireLabels("cross-entropy", logits, labels);
     if (!(labelSmoothing >= 0 && labelSmoothing < 1)) {
       throw Shapes.error("Invalid label-smoothing: %s (must be in [0, 1))", labelSmoothing);
     }
@@ -112,6 +105,26 @@ public final class Losses {
     Tensor overlap = g.affine(g.sum(g.multiply(p, t), 2), 2, smooth); // (B, K)
     Tensor total = g.addConstant(g.sum(g.add(p, t), 2), smooth);
     return g.affine(g.mean(g.divide(overlap, total)), -1, 1);
+  }
+
+  /**
+   * {@link #dice} of softmax(logits) over axis 1 against labels; pixels to ignore count in no sum.
+   *
+   * @param logits (B, K, ...)
+   * @param labels int64 (B, ...), each in [0, K) or the one to ignore
+   * @param smooth s > 0, in pixels; 0.01 in Attention U-Net's code
+   * @param ignoreIndex the label of pixels that do not count, or {@link #IGNORE_NOTHING}
+   */
+  public static Tensor softDice(
+      Graph g, Tensor logits, Tensor labels, double smooth, long ignoreIndex) {
+    requireLabels("soft dice", logits, labels);
+    Tensor target = g.oneHot(labels, logits.size(1), ignoreIndex); // (B, K, ...)
+    Tensor probabilities = g.softmax(logits, 1);
+    if (ignoreIndex != IGNORE_NOTHING) {
+      Tensor counts = g.sumKeep(target, 1); // (B, 1, ...), 0 for pixels to ignore
+      probabilities = g.multiply(probabilities, counts);
+    }
+    return dice(g, probabilities, target, smooth);
   }
 
   /**
@@ -168,6 +181,16 @@ public final class Losses {
   public static Tensor weightedSum(Graph g, Tensor x, Tensor weights) {
     requireSameShape("weighted sum", x, weights, 0);
     return g.sum(g.multiply(x, weights));
+  }
+
+  private static void requireLabels(String what, Tensor logits, Tensor labels) {
+    if (logits.rank() < 2
+        || labels.type() != Tensor.Type.INT64
+        || !Arrays.equals(labels.shape(), Shapes.reduced(logits, new long[] {1}, false))) {
+      throw Shapes.error(
+          "Cannot build %s: logits must be (B, K, ...) and labels int64 (B, ...), found %s and %s",
+          what, logits, labels);
+    }
   }
 
   private static void requireSameShape(String what, Tensor x, Tensor target, int leastRank) {

@@ -60,8 +60,8 @@ public record Node(
 
     /**
      * Region in inference, a primitive in training. x (B, C, ...), weight, bias, running mean,
-     * running variance, batch counter → normalised x; epsilon, momentum. In training the last three
-     * inputs are state that the node also changes.
+     * running variance [, batch counter] → normalised x; epsilon, momentum. In training the last
+     * inputs, from the running mean on, are state that the node also changes.
      */
     BATCH_NORM,
     /** Region. x (..., C), weight (C), bias (C) → x normalised over the last axis; epsilon. */
@@ -90,6 +90,11 @@ public record Node(
      * q·kᵀ)·v (..., N, e); scale.
      */
     ATTENTION,
+    /**
+     * Region. q (B, R, H, W), k (B, R, H, W), v (B, C, H, W) → for every pixel the mean of v over
+     * its column and its row (B, C, H, W), weighted by one softmax of q·k over those H + W − 1.
+     */
+    CRISS_CROSS,
 
     // Functions of one tensor that keep its shape.
 
@@ -182,6 +187,12 @@ public record Node(
     // Losses.
 
     /**
+     * int64 labels (B, ...) → (B, K, ...), 1 for the class that is the label and 0 for the others;
+     * classes, ignore-index: the label whose places are zeros only ({@link Losses#IGNORE_NOTHING}:
+     * none). Engines throw {@code Invalid label: ...} for any other one when they run.
+     */
+    ONE_HOT,
+    /**
      * Logits (B, K, ...), int64 labels (B, ...) [, class weights (K)] → the mean cross-entropy, a
      * scalar; smoothing, ignore-index ({@link Losses#IGNORE_NOTHING}: none). {@link
      * Losses#crossEntropy} has the formula. Class weights get no gradient.
@@ -203,6 +214,7 @@ public record Node(
             RMS_NORM,
             LINEAR,
             ATTENTION,
+            CRISS_CROSS,
             SOFT_CROSS_ENTROPY ->
             true;
         default -> false;
@@ -213,6 +225,7 @@ public record Node(
     boolean takesIntegers(int index) {
       return switch (this) {
         case BATCH_NORM -> index == 5;
+        case ONE_HOT -> index == 0;
         case CROSS_ENTROPY, GATHER -> index == 1;
         default -> false;
       };

@@ -268,6 +268,15 @@ final class Shapes {
     return q.size(rank - 1) == k.size(rank - 1) && k.size(rank - 2) == v.size(rank - 2);
   }
 
+  static boolean cross(Tensor q, Tensor k, Tensor v) {
+    return q.rank() == 4
+        && v.rank() == 4
+        && Arrays.equals(q.shape(), k.shape())
+        && v.size(0) == q.size(0)
+        && v.size(2) == q.size(2)
+        && v.size(3) == q.size(3);
+  }
+
   // Moving elements.
 
   /** (B, C, ...) with other spatial sizes. */

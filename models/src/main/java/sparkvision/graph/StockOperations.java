@@ -99,7 +99,7 @@ final class StockOperations {
       case RESHAPE -> sd.reshape(x, node.output().shape());
       case FLIP -> sd.reverse(x, ints(node.sizes("axes")));
       case GATHER -> sd.gather(x, in(node, 1), (int) node.integer("axis"));
-      case DROPOUT, CROSS_ENTROPY ->
+      case DROPOUT, ONE_HOT, CROSS_ENTROPY ->
           throw new IllegalArgumentException(
               String.format("Cannot save graph: %s serves training only", node.kind()));
       case GLOBAL_AVERAGE_POOL,
@@ -108,6 +108,7 @@ final class StockOperations {
           RMS_NORM,
           LINEAR,
           ATTENTION,
+          CRISS_CROSS,
           SOFT_CROSS_ENTROPY ->
           throw new IllegalStateException(node.kind() + " should have been lowered");
     };

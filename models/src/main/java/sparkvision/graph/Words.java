@@ -356,6 +356,22 @@ public abstract sealed class Words permits Graph {
     return node(Node.Kind.ATTENTION, List.of(q, k, v), Map.of("scale", scale), shape);
   }
 
+  /**
+   * Attention of every pixel to its column and its row: Σ a·v over those H + W − 1 pixels, where a
+   * is their softmax of q·k, without a scale. q and k (B, R, H, W), v (B, C, H, W) → (B, C, H, W).
+   *
+   * @see <a href="https://arxiv.org/abs/1811.11721">Huang et al., CCNet, 2019, section 3.2</a>
+   */
+  public Tensor crissCross(Tensor q, Tensor k, Tensor v) {
+    if (!Shapes.cross(q, k, v)) {
+      throw Shapes.error(
+          "Cannot criss-cross %s with %s and %s: they must be (B, R, H, W), (B, R, H, W) and (B, C,"
+              + " H, W)",
+          q, k, v);
+    }
+    return node(Node.Kind.CRISS_CROSS, List.of(q, k, v), Map.of(), v.shape());
+  }
+
   // Moving elements.
 
   /** Joins tensors along axis 1, the channels; the other sizes must agree. */
@@ -543,6 +559,29 @@ public abstract sealed class Words permits Graph {
   /** The rows of {@code table} (V, ...) that int64 {@code indices} name: (indices..., ...). */
   public Tensor embedding(Tensor table, Tensor indices) {
     return gather(table, indices, 0);
+  }
+
+  /**
+   * 1 for the class that is the label and 0 for the others, as distributions over K classes: (B,
+   * ...) → (B, K, ...).
+   *
+   * @param labels int64, each in [0, K) or the one to ignore
+   * @param ignoreIndex the label of places that are zeros only, or {@link Losses#IGNORE_NOTHING}
+   */
+  public Tensor oneHot(Tensor labels, long classes, long ignoreIndex) {
+    if (labels.type() != Tensor.Type.INT64 || labels.rank() < 1 || classes < 1) {
+      throw Shapes.error(
+          "Cannot one hot %s: it must be int64 (B, ...), of at least one class", labels);
+    }
+    long[] shape = new long[labels.rank() + 1];
+    shape[0] = labels.size(0);
+    shape[1] = classes;
+    System.arraycopy(labels.shape(), 1, shape, 2, labels.rank() - 1);
+    return node(
+        Node.Kind.ONE_HOT,
+        List.of(labels),
+        Map.of("classes", classes, "ignore-index", ignoreIndex),
+        shape);
   }
 
   /** A kind as it stands in a sentence. */

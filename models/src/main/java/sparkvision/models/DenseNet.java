@@ -2,6 +2,7 @@ package sparkvision.models;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigFactory;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -15,10 +16,14 @@ import sparkvision.graph.Tensor;
  * <p>2D has torchvision's names and geometry, 3D those of MONAI. B batch, C channels so far, k
  * growth rate, b bottleneck, K classes; shapes are written for 2D, 3D has a depth before H.
  *
+ * <p>As a backbone it gives what every block made, after the batch norm and ReLU that follow it:
+ * maps of 1/4, 1/8, 1/16 and 1/32 of the image, of 256, 512, 1024 and 1024 channels in
+ * DenseNet-121.
+ *
  * @see <a href="https://arxiv.org/abs/1608.06993">Huang et al., Densely Connected Convolutional
  *     Networks, 2017, section 3 and table 1</a>
  */
-final class DenseNet implements Model {
+final class DenseNet implements Backbone {
 
   /** The free keys; a variant gives defaults to all of them. */
   private static final String[] KEYS = {
@@ -42,6 +47,7 @@ final class DenseNet implements Model {
   private final int bottleneck;
   private final double dropout;
   private final int classes;
+  private final Images images;
 
   DenseNet(Config config) {
     Keys keys = Keys.of(config, KEYS);
@@ -54,6 +60,7 @@ final class DenseNet implements Model {
     this.bottleneck = keys.count("bottleneck");
     this.dropout = keys.share("dropout");
     this.classes = keys.count("classes");
+    this.images = new Images(name, inChannels, spatialDims);
   }
 
   @Override
@@ -63,42 +70,38 @@ final class DenseNet implements Model {
 
   @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
-    if (imageSize.length != 1 && imageSize.length != spatialDims) {
-      throw new IllegalArgumentException(
-          String.format(
-              "Invalid image-size: %s (model %s takes one number or %d)",
-              Arrays.toString(imageSize), name, spatialDims));
-    }
-    long[] shape = new long[spatialDims + 2];
-    shape[0] = batch;
-    shape[1] = inChannels;
-    for (int axis = 0; axis < spatialDims; axis++) {
-      shape[axis + 2] = imageSize[imageSize.length == 1 ? 0 : axis];
-    }
-    return List.of(shape);
+    return images.shapes(batch, imageSize);
   }
 
   @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
-    Tensor x = inputs.get(0); // (B, in-channels, H, W)
-    requireFitting(x);
+    List<Tensor> maps = features(g, "", inputs.get(0));
+    Tensor x = g.globalAveragePool(maps.get(maps.size() - 1)); // (B, C)
+    return List.of(g.linear(headName(), x.size(1), classes).apply(x)); // (B, K)
+  }
 
-    x = g.conv("features.conv0", inChannels, initFeatures, cube(7)).stride(2).padding(3).apply(x);
-    x = g.relu(g.batchNorm("features.norm0", initFeatures).apply(x)); // (B, C, H/2, W/2)
+  @Override
+  public List<Tensor> features(Graph g, String prefix, Tensor image) {
+    images.requireFitting(image, smallestSize(), blocks.size() + " blocks");
+    String features = prefix + "features.";
+    Tensor x = image; // (B, in-channels, H, W)
+
+    x = g.conv(features + "conv0", inChannels, initFeatures, cube(7)).stride(2).padding(3).apply(x);
+    x = g.relu(g.batchNorm(features + "norm0", initFeatures).apply(x)); // (B, C, H/2, W/2)
     x = g.maxPool(x, 3, 2, 1); // (B, C, H/4, W/4)
 
+    List<Tensor> maps = new ArrayList<>();
     for (int i = 1; i <= blocks.size(); i++) {
       for (int j = 1; j <= blocks.get(i - 1); j++) {
-        x = g.concat(x, layer(g, layerName(i, j), x)); // (B, C + k, h, w)
+        x = g.concat(x, layer(g, features + layerName(i, j), x)); // (B, C + k, h, w)
       }
-      if (i < blocks.size()) {
-        x = transition(g, "features.transition" + i, x); // (B, C/2, h/2, w/2)
-      }
+      boolean last = i == blocks.size();
+      String norm = last ? "norm5" : "transition" + i + ".norm"; // 5 whatever the number of blocks
+      x = g.relu(g.batchNorm(features + norm, x.size(1)).apply(x));
+      maps.add(x);
+      x = last ? x : transition(g, features + "transition" + i, x); // (B, C/2, h/2, w/2)
     }
-
-    x = g.relu(g.batchNorm("features.norm5", x.size(1)).apply(x));
-    x = g.globalAveragePool(x); // (B, C)
-    return List.of(g.linear(headName(), x.size(1), classes).apply(x)); // (B, K)
+    return maps;
   }
 
   /** The k new feature maps of one layer: (B, C, h, w) → (B, k, h, w). */
@@ -114,13 +117,12 @@ final class DenseNet implements Model {
 
   /** Halves channels and sizes: (B, C, h, w) → (B, C/2, h/2, w/2). */
   private Tensor transition(Graph g, String transition, Tensor x) {
-    Tensor y = g.relu(g.batchNorm(transition + ".norm", x.size(1)).apply(x));
-    y = g.conv(transition + ".conv", x.size(1), x.size(1) / 2, cube(1)).apply(y);
+    Tensor y = g.conv(transition + ".conv", x.size(1), x.size(1) / 2, cube(1)).apply(x);
     return g.averagePool(y, 2, 2);
   }
 
   private String layerName(int block, int layer) {
-    String two = "features.denseblock" + block + ".denselayer" + layer;
+    String two = "denseblock" + block + ".denselayer" + layer;
     return spatialDims == 2 ? two : two + ".layers";
   }
 
@@ -132,23 +134,6 @@ final class DenseNet implements Model {
     long[] kernel = new long[spatialDims];
     Arrays.fill(kernel, size);
     return kernel;
-  }
-
-  private void requireFitting(Tensor x) {
-    if (x.rank() != spatialDims + 2 || x.size(1) != inChannels) {
-      throw new IllegalArgumentException(
-          String.format(
-              "Cannot build %s: it takes %d channels and %d spatial axes, the input is %s",
-              name, inChannels, spatialDims, x));
-    }
-    for (int axis = 2; axis < x.rank(); axis++) {
-      if (x.size(axis) < smallestSize()) {
-        throw new IllegalArgumentException(
-            String.format(
-                "Cannot build %s: image size %d is too small, its %d blocks need at least %d",
-                name, x.size(axis), blocks.size(), smallestSize()));
-      }
-    }
   }
 
   /** The size of which the last transition leaves one pixel. */

@@ -6,6 +6,7 @@ import com.typesafe.config.ConfigRenderOptions;
 import com.typesafe.config.ConfigValueType;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Function;
@@ -47,12 +48,39 @@ final class Keys {
     return read(key, config::getString, allowed);
   }
 
+  /** One of the constants of an enum, in lower case and with dashes. */
+  <E extends Enum<E>> E choice(String key, Class<E> constants) {
+    List<E> all = List.of(constants.getEnumConstants());
+    List<String> names = all.stream().map(Keys::spelled).toList();
+    String allowed = "one of " + String.join(", ", names);
+    int index = names.indexOf(text(key, allowed));
+    if (index < 0) {
+      throw invalid(key, allowed);
+    }
+    return all.get(index);
+  }
+
+  private static String spelled(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
+  }
+
+  boolean flag(String key) {
+    return read(key, config::getBoolean, "true or false");
+  }
+
+  /** Whether a key that may be missing is there. */
+  boolean has(String key) {
+    return config.hasPath(key);
+  }
+
   /** A whole number from {@code least} to {@code most}. */
   int integer(String key, int least, int most) {
     String allowed =
         most == Integer.MAX_VALUE
             ? "a whole number >= " + least
-            : String.format("a whole number from %d to %d", least, most);
+            : least == most
+                ? String.valueOf(least)
+                : String.format("a whole number from %d to %d", least, most);
     Number number = read(key, config::getNumber, allowed);
     if (!isWhole(number) || number.intValue() < least || number.intValue() > most) {
       throw invalid(key, allowed);
@@ -90,6 +118,27 @@ final class Keys {
       throw invalid(key, allowed);
     }
     return numbers.stream().map(Number::intValue).toList();
+  }
+
+  /** So many whole numbers, each >= 1. */
+  List<Integer> counts(String key, int length) {
+    List<Integer> counts = counts(key);
+    if (counts.size() != length) {
+      throw invalid(key, length + " whole numbers >= 1");
+    }
+    return counts;
+  }
+
+  /** So many whole numbers, each a divisor of the one at its place under another key. */
+  List<Integer> divisors(String key, String of, int length) {
+    List<Integer> divisors = counts(key, length);
+    List<Integer> multiples = counts(of, length);
+    for (int i = 0; i < length; i++) {
+      if (multiples.get(i) % divisors.get(i) != 0) {
+        throw invalid(key, "divisors of " + of + " " + render(of));
+      }
+    }
+    return divisors;
   }
 
   /** A number in [0, 1). */

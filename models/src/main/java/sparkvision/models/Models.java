@@ -14,17 +14,22 @@ public final class Models {
   private record Family(Function<Config, Model> maker, Map<String, Config> variants) {}
 
   private static final Map<String, Family> FAMILIES = families();
+  private static final Map<String, Function<Config, Model>> PARTS = Blocks.all();
 
   private static Map<String, Family> families() {
     Map<String, Family> families = new LinkedHashMap<>();
     families.put("densenet", new Family(DenseNet::new, DenseNet.variants()));
     families.put("vit", new Family(Vit::new, Vit.variants()));
+    families.put("pvt", new Family(Pvt::new, Pvt.variants()));
+    families.put("segformer", new Family(SegFormer::new, SegFormer.variants()));
+    families.put("attention-unet", new Family(AttentionUnet::new, AttentionUnet.variants()));
+    families.put("attention-unet-2d", new Family(AttentionUnet2d::new, AttentionUnet2d.variants()));
     return families;
   }
 
   private Models() {}
 
-  /** Every name that {@link #of} knows. */
+  /** Every network that {@link #of} knows. */
   public static List<String> names() {
     List<String> names = new ArrayList<>();
     FAMILIES.forEach(
@@ -36,6 +41,14 @@ public final class Models {
   }
 
   /**
+   * Every block and head that {@link #of} knows: parts of networks, which read feature maps or
+   * tokens and so have no {@link Model#inputShapes}.
+   */
+  public static List<String> parts() {
+    return List.copyOf(PARTS.keySet());
+  }
+
+  /**
    * The model that {@code model} describes: its {@code name}, and keys of that model. Variants such
    * as {@code densenet121} have a default for every key.
    *
@@ -44,6 +57,9 @@ public final class Models {
   public static Model of(Config model) {
     String allowed = "one of " + String.join(", ", names());
     String name = Keys.name(model, allowed);
+    if (PARTS.containsKey(name)) {
+      return PARTS.get(name).apply(model);
+    }
     for (Map.Entry<String, Family> entry : FAMILIES.entrySet()) {
       Family family = entry.getValue();
       if (name.equals(entry.getKey())) {

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.LongStream;
 import sparkvision.graph.Node;
+import sparkvision.graph.Tensor;
 import sparkvision.kernels.Grid;
 import sparkvision.kernels.GridLoops;
 import sparkvision.kernels.Rows;
@@ -24,7 +25,38 @@ final class Losses {
   private Losses() {}
 
   static void register(Map<Node.Kind, Kernel> kernels) {
+    kernels.put(Node.Kind.ONE_HOT, Losses::oneHot);
     kernels.put(Node.Kind.CROSS_ENTROPY, (node, l) -> new CrossEntropy(node, l).emit());
+  }
+
+  /** A row of classes per label. */
+  private static void oneHot(Node node, Lowering l) {
+    Tensor labels = node.input(0);
+    int classes = (int) node.output().size(1);
+    long ignored = node.integer("ignore-index");
+    long[] strides = Value.channelsLast(node.output().shape());
+    Value y = l.fresh(node.output(), Type.FLOAT32, strides);
+    l.program.loop(
+        "one hot",
+        0,
+        List.of(),
+        List.of(y),
+        () -> {
+          Rows rows = new Rows(y.buffer(), y.type, classes);
+          return team -> {
+            long[] given = l.indices(labels);
+            team.run(
+                (m, n) -> {
+                  int end = Team.share(given.length, m + 1, n);
+                  for (int i = Team.share(given.length, m, n); i < end; i++) {
+                    for (int k = 0; k < classes; k++) {
+                      rows.set(i, k, k == given[i] && k != ignored ? 1 : 0);
+                    }
+                  }
+                });
+          };
+        });
+    l.bind(node.output(), y);
   }
 
   private static final class CrossEntropy {

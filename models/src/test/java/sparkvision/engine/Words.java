@@ -222,6 +222,7 @@ final class Words {
     all.add(new Case("matmul", Words::matmul));
     all.add(new Case("linear", Words::linear));
     all.add(new Case("attention", Words::attention));
+    all.add(new Case("criss-cross", Words::crissCross));
 
     all.add(new Case("softmax", w -> w.along(w.shape(1, 5), w.g::softmax)));
     all.add(new Case("log softmax", w -> w.along(w.shape(1, 5), w.g::logSoftmax)));
@@ -275,6 +276,7 @@ final class Words {
     all.add(new Case("gather", Words::gather));
     all.add(new Case("dropout", Words::dropout));
 
+    all.add(new Case("soft dice of labels", Words::softDice));
     all.add(new Case("cross-entropy", Words::crossEntropy));
     all.add(new Case("soft cross-entropy", Words::softCrossEntropy));
     all.add(new Case("other losses", Words::otherLosses));
@@ -473,7 +475,16 @@ final class Words {
     Tensor q = normal(joined(batch, of(n, d)));
     Tensor k = normal(joined(batch, of(m, d)));
     Tensor v = normal(joined(batch, of(m, draw.number(1, 4))));
-    return g.attention(q, k, v, draw.coin() ? 1 : 1 / Math.sqrt((double) d));
+    double scale = (draw.coin() ? 1 : -1) / Math.sqrt((double) d);
+    return g.attention(q, k, v, draw.coin() ? 1 : scale);
+  }
+
+  private Tensor crissCross() {
+    long[] batch = draw.numbers(1, 1, 3);
+    long[] map = draw.numbers(2, 1, 5);
+    long[] narrow = joined(joined(batch, of(draw.number(1, 3))), map);
+    Tensor v = normal(joined(joined(batch, of(draw.number(1, 4))), map));
+    return g.crissCross(normal(narrow), normal(narrow), v);
   }
 
   // Element by element, along an axis, over axes.
@@ -573,16 +584,33 @@ final class Words {
 
   // Losses.
 
+  private Tensor softDice() {
+    long[] shape = shape(3, 5);
+    long ignored = ignored();
+    HostTensor labels = labels(shape, ignored);
+    return Losses.softDice(g, normal(shape), constant(labels), 0.5, ignored);
+  }
+
+  private long ignored() {
+    return draw.coin() ? 255 : draw.coin() ? 0 : Losses.IGNORE_NOTHING;
+  }
+
+  /** Labels for logits (B, K, ...), some of them to ignore. */
+  private HostTensor labels(long[] shape, long ignored) {
+    long[] places = joined(of(shape[0]), Arrays.copyOfRange(shape, 2, shape.length));
+    HostTensor labels = draw.indices((int) shape[1], places);
+    for (int i = 0; i < labels.longs().length && ignored == 255; i++) {
+      labels.longs()[i] = draw.number(0, 3) == 0 ? 255 : labels.longs()[i];
+    }
+    return labels;
+  }
+
   private Tensor crossEntropy() {
     int classes = draw.number(2, 5);
     long[] shape = shape(2, 4);
     shape[1] = classes;
-    long[] places = joined(of(shape[0]), Arrays.copyOfRange(shape, 2, shape.length));
-    HostTensor labels = draw.indices(classes, places);
-    long ignored = draw.coin() ? 255 : draw.coin() ? 0 : Losses.IGNORE_NOTHING;
-    for (int i = 0; i < labels.longs().length && ignored == 255; i++) {
-      labels.longs()[i] = draw.number(0, 3) == 0 ? 255 : labels.longs()[i];
-    }
+    long ignored = ignored();
+    HostTensor labels = labels(shape, ignored);
     double smoothing = draw.number(0, 3) / 10.0;
     Tensor logits = normal(shape);
     return draw.coin()

@@ -46,6 +46,42 @@ class LossesTest {
         .isCloseTo(1 - sum / (SHAPE[0] * SHAPE[1]), within(1e-9));
   }
 
+  /** Label 7 is to ignore; label 2 is nowhere in the second sample. */
+  @Test
+  void softDiceOfLabelsIsThatOfAllClassesWithTheBackground() {
+    int pixels = SHAPE[2] * SHAPE[3];
+    long[] labels = new long[SHAPE[0] * pixels];
+    for (int i = 0; i < labels.length; i++) {
+      labels[i] = i % 4 == 3 ? 7 : i < pixels ? i % 3 : i % 2;
+    }
+    double sum = 0;
+    for (int b = 0; b < SHAPE[0]; b++) {
+      for (int k = 0; k < SHAPE[1]; k++) {
+        double overlap = 0;
+        double total = 0;
+        for (int i = 0; i < pixels; i++) {
+          long label = labels[b * pixels + i];
+          if (label == 7) {
+            continue;
+          }
+          double powers = 0;
+          for (int other = 0; other < SHAPE[1]; other++) {
+            powers += Math.exp(X.floats()[(b * SHAPE[1] + other) * pixels + i]);
+          }
+          double p = Math.exp(X.floats()[(b * SHAPE[1] + k) * pixels + i]) / powers;
+          overlap += label == k ? p : 0;
+          total += p + (label == k ? 1 : 0);
+        }
+        sum += (2 * overlap + 0.01) / (total + 0.01);
+      }
+    }
+    Tensor given = g.indices("labels", SHAPE[0], SHAPE[2], SHAPE[3]);
+    Tensor loss = Losses.softDice(g, x, given, 0.01, 7);
+    HostTensor values = HostTensor.ofLongs(labels, given.shape());
+    assertThat(Naive.run(g, Map.of("x", X, "t", T, "labels", values)).get(loss)[0])
+        .isCloseTo(1 - sum / (SHAPE[0] * SHAPE[1]), within(1e-9));
+  }
+
   /** t / |t|. */
   private Tensor sign(Tensor t) {
     return g.divide(t, g.abs(t));
@@ -162,6 +198,10 @@ class LossesTest {
     refuses(
         g -> Losses.dice(g, g.mean(x, 2, 3), g.mean(t, 2, 3), 1),
         "Cannot build dice: [2, 3] and [2, 3] must be of one shape with at least 3 axes");
+    refuses(
+        g -> Losses.softDice(g, x, g.indices("l4", 2, 5, 4), 1, 255),
+        "Cannot build soft dice: logits must be (B, K, ...) and labels int64 (B, ...), found"
+            + " x[2, 3, 4, 5] and l4[2, 5, 4]");
     refuses(g -> Losses.dice(g, x, t, 0), "Invalid smooth: 0.0 (must be > 0)");
     refuses(
         g -> Losses.bceWithLogits(g, x, g.mean(t)),

@@ -74,6 +74,7 @@ public final class Naive {
       case MATMUL -> matmul(node);
       case LINEAR -> linear(node);
       case ATTENTION -> attention(node);
+      case CRISS_CROSS -> crissCross(node);
       case SOFTMAX, LOG_SOFTMAX -> softmax(node);
       case RELU -> map(node, v -> Math.max(v, 0));
       case LEAKY_RELU -> map(node, v -> v < 0 ? node.number("slope") * v : v);
@@ -134,6 +135,7 @@ public final class Naive {
                 return in(node, 0, from);
               });
       case GATHER -> gather(node);
+      case ONE_HOT -> oneHot(node);
       case CROSS_ENTROPY -> crossEntropy(node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(node);
       case DROPOUT -> dropout(node);
@@ -428,6 +430,31 @@ public final class Naive {
         });
   }
 
+  /** With weights of 1 on the row and on the column beside the pixel itself, 0 elsewhere. */
+  private double[] crissCross(Node node) {
+    long[] sizes = node.output().shape();
+    return each(
+        node,
+        at -> {
+          double above = 0;
+          double below = 0;
+          for (long h = 0; h < sizes[2]; h++) {
+            for (long w = 0; w < sizes[3]; w++) {
+              if (h != at[2] && w != at[3]) {
+                continue;
+              }
+              double score = 0;
+              for (long r = 0; r < node.input(0).size(1); r++) {
+                score += in(node, 0, at[0], r, at[2], at[3]) * in(node, 1, at[0], r, h, w);
+              }
+              above += Math.exp(score) * in(node, 2, at[0], at[1], h, w);
+              below += Math.exp(score);
+            }
+          }
+          return above / below;
+        });
+  }
+
   private double[] softmax(Node node) {
     int axis = (int) node.integer("axis");
     return each(
@@ -525,6 +552,18 @@ public final class Naive {
   }
 
   // Losses.
+
+  private double[] oneHot(Node node) {
+    return each(
+        node,
+        at -> {
+          long[] place = new long[at.length - 1];
+          place[0] = at[0];
+          System.arraycopy(at, 2, place, 1, place.length - 1);
+          double label = in(node, 0, place);
+          return label == at[1] && label != node.integer("ignore-index") ? 1 : 0;
+        });
+  }
 
   private double[] crossEntropy(Node node) {
     Array logits = x(node);

@@ -170,6 +170,9 @@ final class Sentences {
         g -> g.attention(x(g, 2, 3, 4, 5), y(g, 2, 3, 6, 5), z(g, 2, 3, 6, 2), 1 / Math.sqrt(5)));
     ALL.put("attention as it is", g -> g.attention(x(g, 4, 5), y(g, 6, 5), z(g, 6, 2), 1));
 
+    ALL.put("attention to what differs", g -> g.attention(x(g, 4, 5), y(g, 6, 5), z(g, 6, 2), -1));
+    ALL.put("criss-cross", g -> g.crissCross(x(g, 2, 3, 4, 5), y(g, 2, 3, 4, 5), z(g, 2, 2, 4, 5)));
+
     ALL.put("softmax", g -> g.softmax(x(g, 2, 3, 4), -1));
     ALL.put("softmax of channels", g -> g.softmax(g.scale(x(g, 2, 3, 4, 2), 50), 1));
     ALL.put("log softmax", g -> g.logSoftmax(x(g, 2, 3), 1));
@@ -269,6 +272,7 @@ final class Sentences {
     ALL.put("matmul of what was moved", g -> g.matmul(moved(g), y(g, 3, 4, 5, 2)));
     ALL.put("matmul with what was moved", g -> g.matmulTransposeB(y(g, 3, 4, 6, 5), moved(g)));
     ALL.put("attention to what was moved", g -> g.attention(moved(g), moved(g), moved(g), 0.3));
+    ALL.put("criss-cross of what was moved", g -> g.crissCross(moved(g), moved(g), moved(g)));
     ALL.put("conv of what was moved", g -> g.conv("c", 4, 2, 2, 3).padding(1).apply(moved(g)));
     ALL.put(
         "depthwise conv of what was moved",

@@ -215,6 +215,20 @@ class WordsTest {
   }
 
   @Test
+  void crissCrossReadsMapsOfOneSize() {
+    Tensor q = g.input("q", 2, 3, 5, 7);
+    Tensor v = g.input("v", 2, 4, 5, 7);
+    assertThat(g.crissCross(q, q, v).shape()).containsExactly(2, 4, 5, 7);
+    String shapes = ": they must be (B, R, H, W), (B, R, H, W) and (B, C, H, W)";
+    refuses(
+        g -> g.crissCross(q, v, v),
+        "Cannot criss-cross q[2, 3, 5, 7] with v[2, 4, 5, 7] and v[2, 4, 5, 7]" + shapes);
+    refuses(
+        g -> g.crissCross(q, q, g.input("u", 2, 4, 7, 5)),
+        "Cannot criss-cross q[2, 3, 5, 7] with q[2, 3, 5, 7] and u[2, 4, 7, 5]" + shapes);
+  }
+
+  @Test
   void concatAddsUpOneAxis() {
     assertThat(g.concat(x, g.input("c", 2, 1, 4, 5)).shape()).containsExactly(2, 4, 4, 5);
     assertThat(g.concat(-1, x, x, x).shape()).containsExactly(2, 3, 4, 15);
@@ -321,6 +335,19 @@ class WordsTest {
         "Cannot gather line[2, 3, 9]: the indices x[2, 3, 4, 5] must be int64");
     refuses(
         g -> g.gather(labels, labels, 1), "Cannot gather labels[7, 6]: it is int64, must be float");
+  }
+
+  @Test
+  void oneHotPutsTheClassesOnAxisOne() {
+    assertThat(g.oneHot(labels, 5, 255).shape()).containsExactly(7, 5, 6);
+    assertThat(g.oneHot(g.indices("one", 4), 3, Losses.IGNORE_NOTHING).shape())
+        .containsExactly(4, 3);
+    refuses(
+        g -> g.oneHot(line, 5, 255),
+        "Cannot one hot line[2, 3, 9]: it must be int64 (B, ...), of at least one class");
+    refuses(
+        g -> g.oneHot(labels, 0, 255),
+        "Cannot one hot labels[7, 6]: it must be int64 (B, ...), of at least one class");
   }
 
   @Test

@@ -85,6 +85,58 @@ class DenseNetTest {
     assertThat(g.outputs().get("logits").shape()).containsExactly(1, classes);
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "densenet121-3d, 11242624, 256 512 1024 1024",
+    "densenet169-3d, 18542720, 256 512 1280 1664",
+    "densenet201-3d, 25330816, 256 512 1792 1920",
+    "densenet264-3d, 40245888, 256 512 2304 2688"
+  })
+  void asABackboneItHasAMapPerBlock(String name, long parameters, String widths) {
+    Backbone model = (Backbone) Models.of(ConfigFactory.parseString("name = " + name));
+    Graph g = new Graph(Graph.Mode.INFERENCE, 1);
+    List<Tensor> maps = model.features(g, "encoder.", g.input("image", 2, 1, 64, 96, 33));
+    assertThat(g.parameterCount()).isEqualTo(parameters);
+    assertThat(maps.stream().map(map -> String.valueOf(map.size(1))))
+        .isEqualTo(List.of(widths.split(" ")));
+    assertThat(maps.stream().map(map -> map.size(2))).containsExactly(16L, 8L, 4L, 2L);
+    assertThat(maps.stream().map(map -> map.size(4))).containsExactly(9L, 4L, 2L, 1L);
+    assertThat(g.variables())
+        .extracting(Variable::name)
+        .allMatch(variable -> variable.startsWith("encoder.features."));
+  }
+
+  /** What a backbone gives is what the classifier reads. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void theLastMapAveragedAndClassifiedIsTheLogits(int dims) {
+    Graph g = build(Graph.Mode.INFERENCE, tiny(dims, 0), 2, 9);
+    Graph encoder = new Graph(Graph.Mode.INFERENCE, 1);
+    Tensor image = encoder.input("image", g.inputs().get("image").shape());
+    List<Tensor> maps = ((Backbone) tiny(dims, 0)).features(encoder, "", image);
+    encoder.output("averages", encoder.globalAveragePool(maps.get(1)));
+    Map<String, HostTensor> values = Map.of("image", Draw.normal(1, image.shape()));
+    try (Engine whole = Engines.open("nd4j", g, null);
+        Engine part = Engines.open("nd4j", encoder, null)) {
+      Map<String, HostTensor> state = whole.state();
+      float[] weight =
+          state.get(dims == 2 ? "classifier.weight" : "class_layers.out.weight").floats();
+      Map<String, HostTensor> shared = part.state();
+      shared.replaceAll((name, tensor) -> state.get(name));
+      part.load(shared);
+      float[] averages = part.forward(values).get("averages").floats(); // (2, C)
+      float[] logits = whole.forward(values).get("logits").floats(); // (2, 3)
+      int channels = averages.length / 2;
+      for (int i = 0; i < logits.length; i++) {
+        double sum = 0; // the bias starts at zero
+        for (int c = 0; c < channels; c++) {
+          sum += (double) averages[i / 3 * channels + c] * weight[i % 3 * channels + c];
+        }
+        assertThat((double) logits[i]).isCloseTo(sum, within(1e-5));
+      }
+    }
+  }
+
   @Test
   void variantsTakeOtherKeys() {
     Model model =

@@ -31,7 +31,25 @@ class ModelsTest {
             "vit",
             "deit-tiny",
             "deit-small",
-            "deit-base");
+            "deit-base",
+            "pvt",
+            "pvt-tiny",
+            "pvt-small",
+            "pvt-medium",
+            "pvt-large",
+            "segformer",
+            "segformer-b0",
+            "segformer-b1",
+            "segformer-b2",
+            "segformer-b3",
+            "segformer-b4",
+            "segformer-b5",
+            "attention-unet",
+            "unet-3d",
+            "attention-unet-single",
+            "attention-unet-multi",
+            "attention-unet-2d",
+            "attention-unet-2d-64");
   }
 
   @Test
@@ -67,13 +85,6 @@ class ModelsTest {
             + " list of whole numbers >= 1)",
         "name = densenet121, dropout = 1 | Invalid dropout: 1 (must be a number in [0, 1))",
         "name = densenet121, dropout = null | Invalid dropout: missing (must be a number in [0, 1))",
-        "name = resnet50 | Invalid model: resnet50 (must be one of densenet, densenet121,"
-            + " densenet161, densenet169, densenet201, densenet264, densenet121-3d,"
-            + " densenet169-3d, densenet201-3d, densenet264-3d, vit, deit-tiny, deit-small,"
-            + " deit-base)",
-        "classes = 3 | Invalid name: missing (must be one of densenet, densenet121, densenet161,"
-            + " densenet169, densenet201, densenet264, densenet121-3d, densenet169-3d,"
-            + " densenet201-3d, densenet264-3d, vit, deit-tiny, deit-small, deit-base)",
         "name = vit, dim = 8 | Invalid image-size: missing (must be a whole number >= 1)",
         "name = deit-tiny, image-size = [224, 224, 3] | Invalid image-size: [224,224,3] (must be a"
             + " whole number >= 1 or two of them, height and width)",
@@ -85,11 +96,29 @@ class ModelsTest {
         "name = deit-tiny, drop-path = 1 | Invalid drop-path: 1 (must be a number in [0, 1))",
         "name = deit-tiny, dropout = 0.1 | Invalid key: dropout = 0.1 (the keys of this model are"
             + " name, image-size, patch-size, in-channels, dim, depth, heads, mlp-ratio, drop-path,"
-            + " classes)"
+            + " classes)",
+        "name = pvt-tiny, image-size = 31 | Invalid image-size: 31 (must be a whole number >= 32)",
+        "name = pvt-tiny, depths = [1, 1, 1] | Invalid depths: [1,1,1] (must be 4 whole numbers >="
+            + " 1)",
+        "name = pvt-tiny, heads = [1, 2, 3, 8] | Invalid heads: [1,2,3,8] (must be divisors of dims"
+            + " [64,128,320,512])",
+        "name = pvt-tiny, sr-ratios = [8, 4, 2, 2] | Invalid sr-ratios: [8,4,2,2] (must be 1 at the"
+            + " last stage, where the class token is no pixel)",
+        "name = attention-unet-single, spatial-dims = 2 | Invalid spatial-dims: 2 (must be 3)",
+        "name = attention-unet-single, gates = 3 | Invalid gates: 3 (must be a whole number from 0"
+            + " to 2)"
       })
   void refusesAConfThatDoesNotFit(String conf, String message) {
     assertThatThrownBy(() -> Models.of(ConfigFactory.parseString(conf)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(message);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"name = alexnet, model: alexnet", "classes = 3, name: missing"})
+  void refusesAModelThatThereIsNot(String conf, String what) {
+    assertThatThrownBy(() -> Models.of(ConfigFactory.parseString(conf)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid %s (must be one of %s)", what, String.join(", ", Models.names()));
   }
 }

@@ -43,18 +43,27 @@ class ParityTest {
     "densenet-3d-eval, 1",
     "densenet-3d-train, 69",
     "curve-densenet-sgd, 1",
-    "vit-eval, 1"
+    "vit-eval, 1",
+    "pvt-eval, 1",
+    "pvt-resized-eval, 1",
+    "segformer-eval, 1",
+    "segformer-train, 120",
+    "attention-unet-single-eval, 1",
+    "attention-unet-multi-eval, 1",
+    "attention-unet-2d-eval, 1"
   })
   void everyTensorOfTheFixtureAgrees(String fixture, int tensors) {
     Path folder = FIXTURES.resolve(fixture);
     assumeTrue(Files.isDirectory(folder), "no fixtures at " + FIXTURES.toAbsolutePath());
 
-    List<String> lines = new ArrayList<>();
-    Parity.Result result = Parity.verify(folder, "nd4j", lines::add);
+    for (String engine : List.of("nd4j", "compiled")) {
+      List<String> lines = new ArrayList<>();
+      Parity.Result result = Parity.verify(folder, engine, lines::add);
 
-    assertThat(lines).noneMatch(line -> line.endsWith("FAIL"));
-    assertThat(result.failed()).isZero();
-    assertThat(result.passed()).isEqualTo(tensors);
+      assertThat(lines).as(engine).noneMatch(line -> line.endsWith("FAIL"));
+      assertThat(result.failed()).as(engine).isZero();
+      assertThat(result.passed()).as(engine).isEqualTo(tensors);
+    }
   }
 
   /** A fixture of our own: the engine's output for weights as they start. */

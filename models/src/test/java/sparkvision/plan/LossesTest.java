@@ -80,6 +80,22 @@ class LossesTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"nd4j", "compiled"})
+  void softDiceRefusesLabelsThatAreNoClasses(String name) {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    g.loss(Losses.softDice(g, g.input("x", 1, 4, 6), g.indices("labels", 1, 6), 0.01, 255));
+    try (Engine engine = Engines.open(name, g, OptimizerConfig.plainSgd())) {
+      HostTensor x = Draw.normal(1, 1, 4, 6);
+      for (long label : new long[] {4, -2, 1L << 40}) {
+        HostTensor labels = HostTensor.ofLongs(new long[] {0, 255, 3, label, 1, 1}, 1, 6);
+        assertThatThrownBy(() -> engine.forwardBackward(Map.of("x", x, "labels", labels)))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessage("Invalid label: %d (the model has 4 classes, numbered from 0)", label);
+      }
+    }
+  }
+
   private static Map<String, HostTensor> inputs(long... labels) {
     return Map.of("x", Draw.normal(1, 6, 4), "labels", HostTensor.ofLongs(labels, 6));
   }
@@ -91,6 +107,19 @@ class LossesTest {
     g.loss(Losses.crossEntropy(g, x, g.indices("labels", 6), 0, ignored));
     return Engines.open(
         "compiled", g, OptimizerConfig.plainSgd(), EngineOptions.defaults().withThreads(2));
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {Losses.IGNORE_NOTHING, 1})
+  void softDiceOfLabels(long ignored) {
+    Twins.agree(
+        b -> {
+          Tensor x = b.convolved(b.normal(2, 3, 5, 7));
+          return Losses.softDice(b.g, x, b.indices(3, 2, 5, 7), 0.5, ignored);
+        });
+    Twins.agreeExactly(
+        b ->
+            Losses.softDice(b.g, b.normal(2, 4, 3, 2, 5), b.indices(4, 2, 3, 2, 5), 0.01, ignored));
   }
 
   @Test

@@ -1,0 +1,68 @@
+package sparkvision.models;
+
+import com.typesafe.config.Config;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Function;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Tensor;
+
+/** A block or a head by itself, so that fixtures can be made of it. */
+final class Part implements Model {
+
+  /** Declares the weights and computes the outputs. */
+  @FunctionalInterface
+  interface Builder {
+    List<Tensor> apply(Graph g, List<Tensor> inputs);
+  }
+
+  private final String name;
+  private final int inputs;
+  private final Builder builder;
+
+  private Part(String name, int inputs, Builder builder) {
+    this.name = name;
+    this.inputs = inputs;
+    this.builder = builder;
+  }
+
+  /**
+   * How parts of one kind are made.
+   *
+   * @param inputs how many tensors it reads
+   * @param reader reads the keys that {@code allowed} names beside the name
+   */
+  static Function<Config, Model> of(int inputs, Function<Keys, Builder> reader, String... allowed) {
+    String[] all = Arrays.copyOf(allowed, allowed.length + 1);
+    all[allowed.length] = "name";
+    return config -> {
+      Keys keys = Keys.of(config, all);
+      String name = keys.text("name", "a model's name");
+      return new Part(name, inputs, reader.apply(keys));
+    };
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  /** Refuses: a part reads feature maps or tokens. */
+  @Override
+  public List<long[]> inputShapes(int batch, int... imageSize) {
+    throw new IllegalArgumentException(
+        String.format(
+            "Invalid image-size: %s (%s is part of a network and reads no images)",
+            Arrays.toString(imageSize), name));
+  }
+
+  @Override
+  public List<Tensor> apply(Graph g, List<Tensor> given) {
+    if (given.size() != inputs) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot build %s: it reads %d tensors, %d are given", name, inputs, given.size()));
+    }
+    return builder.apply(g, given);
+  }
+}
