@@ -148,12 +148,9 @@ class ConfigReaderTest {
   @MethodSource("overlays")
   void everyOverlayFitsItsJob(Path overlay) {
     boolean shards = overlay.getFileName().toString().endsWith("-shards.conf");
+    Class<? extends Record> schema = shards ? ShardDataset.Settings.class : TrainConfig.class;
     Record config =
-        ConfigReader.read(
-            shards ? ShardDataset.Settings.class : TrainConfig.class,
-            shards ? "shard" : "train",
-            overlay.toFile(),
-            REQUIRED);
+        ConfigReader.read(schema, shards ? "shard" : "train", overlay.toFile(), REQUIRED);
     assertThat(config).isNotNull();
   }
 

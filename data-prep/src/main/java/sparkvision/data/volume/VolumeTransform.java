@@ -75,7 +75,7 @@ public final class VolumeTransform implements SampleTransform {
    * @param foregroundShare of patches that are centred on a voxel of a class, 0..1; nnU-Net 0.33.
    *     Volumes without a mask are cropped anywhere
    * @param flipProbability of each axis, 0..1; nnU-Net 0.5
-   * @param rotate90Probability 0..1
+   * @param quarterTurnProbability 0..1
    * @param rotation degrees; nnU-Net 0.2, -30, 30
    * @param zoom factor; nnU-Net 0.2, 0.7, 1.4
    * @param noise standard deviation; nnU-Net 0.1, 0, 0.1
@@ -87,7 +87,7 @@ public final class VolumeTransform implements SampleTransform {
       List<Integer> patchSize,
       double foregroundShare,
       double flipProbability,
-      double rotate90Probability,
+      double quarterTurnProbability,
       Range rotation,
       Range zoom,
       Range noise,
@@ -110,14 +110,14 @@ public final class VolumeTransform implements SampleTransform {
       require(
           isProbability(flipProbability), "flip-probability", flipProbability, "must be in 0..1");
       require(
-          isProbability(rotate90Probability),
-          "rotate-90-probability",
-          rotate90Probability,
+          isProbability(quarterTurnProbability),
+          "quarter-turn-probability",
+          quarterTurnProbability,
           "must be in 0..1");
       require(
-          rotate90Probability == 0 || !squares(patchSize).isEmpty(),
-          "rotate-90-probability",
-          rotate90Probability,
+          quarterTurnProbability == 0 || !squares(patchSize).isEmpty(),
+          "quarter-turn-probability",
+          quarterTurnProbability,
           "must be 0: no two sides of patch-size " + patchSize + " are equal");
       require(zoom.low() > 0, "zoom", zoom, "must be > 0");
       require(noise.low() >= 0, "noise", noise, "must be >= 0");
@@ -387,7 +387,7 @@ public final class VolumeTransform implements SampleTransform {
   }
 
   private double[][] quarterTurns(SplitMix random) {
-    if (random.unit() >= options.rotate90Probability()) {
+    if (random.unit() >= options.quarterTurnProbability()) {
       return new double[][] {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
     }
     List<int[]> planes = Options.squares(options.patchSize());

@@ -311,7 +311,7 @@ final class VolumeTransformTest {
     assertThatThrownBy(() -> moves(List.of(1, 2, 3), 0, 0, 0.5))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "Invalid rotate-90-probability: 0.5 (must be 0: no two sides of patch-size [1, 2, 3]"
+            "Invalid quarter-turn-probability: 0.5 (must be 0: no two sides of patch-size [1, 2, 3]"
                 + " are equal)");
     assertThatThrownBy(() -> moves(List.of(1, 2), 0, 0, 0))
         .isInstanceOf(IllegalArgumentException.class)
