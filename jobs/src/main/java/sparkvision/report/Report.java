@@ -98,8 +98,8 @@ public record Report(
       long step,
       double trainLoss,
       Double validationLoss,
-      // As files of 0.1 had it.
-      @JsonAlias({"validationTop1", "validation-top1"}) Double validationScore) {}
+      // What checkpoints called it when there was only classification.
+      @JsonAlias("validationTop1") Double validationScore) {}
 
   /** An averaging round: loss over its batches, and speed over all ranks. */
   public record RoundPoint(long step, double loss, double learningRate, double imagesPerSecond) {}

@@ -43,7 +43,7 @@ public sealed interface Objective extends Serializable
           case VOLUME_CLASSIFICATION ->
               throw new IllegalArgumentException(
                   String.format(
-                      "Cannot train on %s: it is a shard set for %s (must be for classification,"
+                      "Cannot learn from %s: it is a shard set for %s (must be for classification,"
                           + " segmentation, detection or volume-segmentation)",
                       place, shards.task()));
         };
