@@ -64,11 +64,13 @@ public final class BatchLoader implements AutoCloseable {
 
   private final ShardSet shards;
   private final SampleOrder order;
-  private final ImageTransform transform;
+  private final SampleTransform transform;
   private final Mixing mixing;
   private final long seed;
   private final Slice slice;
   private final int parts; // of a batch
+  private final int imageLength;
+  private final int labelLength;
   private final int ahead;
   private final ExecutorService workers;
   private final List<Thread> threads = Collections.synchronizedList(new ArrayList<>());
@@ -89,7 +91,7 @@ public final class BatchLoader implements AutoCloseable {
   public BatchLoader(
       ShardSet shards,
       SampleOrder order,
-      ImageTransform transform,
+      SampleTransform transform,
       long seed,
       Slice slice,
       int threads,
@@ -106,7 +108,7 @@ public final class BatchLoader implements AutoCloseable {
   public BatchLoader(
       ShardSet shards,
       SampleOrder order,
-      ImageTransform transform,
+      SampleTransform transform,
       Mixing mixing,
       long seed,
       Slice slice,
@@ -125,6 +127,9 @@ public final class BatchLoader implements AutoCloseable {
               "Invalid slice: %d steps of %d x %d samples need %d, the set has %d",
               slice.stepsPerEpoch(), slice.ranks(), slice.batchSize(), used, order.samples()));
     }
+    if (mixing.mixes() && transform.labelShape().length > 0) {
+      throw new IllegalArgumentException("Invalid mixing: label maps cannot be mixed");
+    }
     this.shards = shards;
     this.order = order;
     this.transform = transform;
@@ -132,11 +137,11 @@ public final class BatchLoader implements AutoCloseable {
     this.slice = slice;
     this.mixing = mixing;
     this.parts = Math.min(threads, slice.batchSize());
+    this.imageLength = SampleTransform.length(transform.imageShape());
+    this.labelLength = SampleTransform.length(transform.labelShape());
+    long sampleBytes = 4L * imageLength + 8L * labelLength;
     this.ahead =
-        (int)
-            Math.max(
-                1,
-                Math.min(MOST_AHEAD, prefetchBytes / (4L * slice.batchSize() * transform.size())));
+        (int) Math.max(1, Math.min(MOST_AHEAD, prefetchBytes / (slice.batchSize() * sampleBytes)));
     this.startedUpTo = slice.firstStep();
     this.nextStep = slice.firstStep();
     this.workers = Executors.newFixedThreadPool(threads, task -> thread(task, "decode"));
@@ -258,8 +263,8 @@ public final class BatchLoader implements AutoCloseable {
           new Batch(
               step,
               Arrays.asList(new String[size]),
-              new float[Math.multiplyExact(size, transform.size())],
-              new long[size],
+              new float[Math.multiplyExact(size, imageLength)],
+              new long[Math.multiplyExact(size, labelLength)],
               new float[mixing.mixes() ? Math.multiplyExact(size, classes) : 0]);
       for (int part = 0; part < parts; part++) {
         int from = (int) ((long) part * size / parts);
@@ -280,14 +285,20 @@ public final class BatchLoader implements AutoCloseable {
         int position = slice.position(batch.step(), i);
         Sample sample = sample(window(batch.step(), i), plan.order()[position]);
         batch.ids().set(i, sample.id());
-        batch.labels()[i] = sample.label();
         transform.train(
-            sample, seed, epoch, order.repeat(position), batch.images(), i * transform.size());
+            sample,
+            seed,
+            epoch,
+            order.repeat(position),
+            batch.images(),
+            i * imageLength,
+            batch.labels(),
+            i * labelLength);
       }
       if (left.decrementAndGet() == 0 && mixing.mixes()) {
         SplitMix random = new SplitMix(seed, epoch, batch.step(), slice.rank());
-        mixing.apply(
-            batch.images(), transform.imageSize(), batch.labels(), batch.targets(), random);
+        int size = Math.toIntExact(transform.imageShape()[2]);
+        mixing.apply(batch.images(), size, batch.labels(), batch.targets(), random);
       }
     }
 

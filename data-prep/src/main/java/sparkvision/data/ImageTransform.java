@@ -26,7 +26,7 @@ import sparkvision.data.transform.Resize.Region;
  * of pixels in its own way before the filter does. Over 146 photographs of ImageNet the mean
  * difference is 0.4 of 255, 1.0 in the worst of them. Evaluation always decodes all pixels.
  */
-public final class ImageTransform implements Serializable {
+public final class ImageTransform implements SampleTransform {
 
   private static final long serialVersionUID = 1;
 
@@ -99,9 +99,29 @@ public final class ImageTransform implements Serializable {
     return options.channels() * options.imageSize() * options.imageSize();
   }
 
-  /** Height and width of the result, pixels. */
-  public int imageSize() {
-    return options.imageSize();
+  @Override
+  public long[] imageShape() {
+    return new long[] {options.channels(), options.imageSize(), options.imageSize()};
+  }
+
+  /** One class. */
+  @Override
+  public long[] labelShape() {
+    return new long[0];
+  }
+
+  @Override
+  public void train(
+      Sample sample,
+      long seed,
+      int epoch,
+      int repeat,
+      float[] images,
+      int imageAt,
+      long[] labels,
+      int labelAt) {
+    train(sample, seed, epoch, repeat, images, imageAt);
+    labels[labelAt] = sample.label();
   }
 
   /** As the first of the repeats of a sample. */
@@ -118,9 +138,7 @@ public final class ImageTransform implements Serializable {
    *     resizing would make it enormous
    */
   public void train(Sample sample, long seed, int epoch, int repeat, float[] target, int offset) {
-    long id = SplitMix.hash(sample.id());
-    SplitMix random =
-        repeat == 0 ? new SplitMix(seed, epoch, id) : new SplitMix(seed, epoch, id, repeat);
+    SplitMix random = SampleTransform.stream(sample, seed, epoch, repeat);
     Picture square =
         switch (augment.crop()) {
           case PADDED -> paddedCrop(sample, random);

@@ -25,7 +25,7 @@ final class BatchLoaderTest {
   private static final ImageTransform TRANSFORM =
       new ImageTransform(new ImageTransform.Options(4, 0, 1, 1, 0.5, List.of(0.4), List.of(0.3)));
 
-  private static final long BATCH_BYTES = 4L * 2 * TRANSFORM.size();
+  private static final long BATCH_BYTES = 2 * (4L * TRANSFORM.size() + 8);
 
   @TempDir static Path dir;
   private static ShardSet shards; // 30 samples, 8 blocks of 4 (the last of 2)

@@ -29,11 +29,18 @@ import sparkvision.data.ShardSet;
 import sparkvision.data.Task;
 import sparkvision.data.transform.Resize;
 import sparkvision.metrics.ClassificationMetrics;
+import sparkvision.metrics.SegmentationMetrics;
+import sparkvision.report.Overlay;
 import sparkvision.report.Report;
 import sparkvision.report.ReportPage;
+import sparkvision.report.SegmentationScores;
+import sparkvision.report.VolumeScores;
 import sparkvision.train.Evaluator;
 import sparkvision.train.HadoopPaths;
+import sparkvision.train.Objective;
 import sparkvision.train.RunState;
+import sparkvision.train.Scores;
+import sparkvision.train.TrainConfig;
 
 /** A checkpoint and a validation shard set -> a report. */
 @Command(
@@ -90,14 +97,37 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
         spark -> {
           Report report = run(spark, settings);
           System.out.printf(
-              Locale.ROOT,
-              "top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %d samples%nReport: %s%n",
-              100 * report.top1(),
-              100 * report.top5(),
-              report.loss(),
-              report.samples(),
-              new Path(settings.output(), "report.html"));
+              "%s on %d samples%nReport: %s%n",
+              summary(report), report.samples(), new Path(settings.output(), "report.html"));
         });
+  }
+
+  private static String summary(Report report) {
+    if (report.volumes() != null) {
+      String classes =
+          report.volumes().classes().stream()
+              .map(score -> score.name() + " " + percent(score.dice()))
+              .collect(Collectors.joining(", "));
+      return "mean Dice " + percent(report.volumes().meanDice()) + " (" + classes + ")";
+    }
+    if (report.segmentation() != null) {
+      return "mIoU "
+          + percent(report.segmentation().meanIou())
+          + ", mean accuracy "
+          + percent(report.segmentation().meanAccuracy())
+          + ", pixel accuracy "
+          + percent(report.segmentation().pixelAccuracy());
+    }
+    return String.format(
+        Locale.ROOT,
+        "top-1 %s, top-5 %s, loss %.4f",
+        percent(report.top1()),
+        percent(report.top5()),
+        report.loss());
+  }
+
+  private static String percent(Double share) {
+    return share == null ? "-" : String.format(Locale.ROOT, "%.2f %%", 100 * share);
   }
 
   static Report run(SparkSession spark, Settings settings) throws IOException {
@@ -105,17 +135,15 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     Configuration hadoop = context.hadoopConfiguration();
     String input = HadoopPaths.absolute(settings.input(), hadoop);
     ShardManifest shards = ShardSet.open(hadoop, input).manifest();
-    shards.require(Task.CLASSIFICATION, "evaluate on", input);
     Weights weights = find(HadoopPaths.absolute(settings.checkpoint(), hadoop), hadoop);
     Evaluator.Task task = task(settings, input, weights, shards);
     checkClasses(settings, weights, shards);
 
     Instant start = Instant.now();
-    ClassificationMetrics metrics =
-        Evaluator.run(context, task, Math.max(1, context.defaultParallelism()));
+    Scores scores = Evaluator.run(context, task, Math.max(1, context.defaultParallelism()));
     double seconds = start.until(Instant.now(), ChronoUnit.MILLIS) / 1000.0;
 
-    Report report = report(settings, task, weights, shards, metrics, seconds);
+    Report report = report(settings, task, weights, shards, scores, seconds);
     Path output = new Path(settings.output());
     replace(output, "report.json", report.toJson().getBytes(StandardCharsets.UTF_8), hadoop);
     replace(
@@ -170,19 +198,49 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
         shards.classes().size(),
         settings.engine(),
         settings.batchSize(),
-        settings
-            .imageSize()
-            .or(() -> state.map(s -> s.intSetting("images.size")))
-            .orElseThrow(() -> missing("image-size")),
-        settings.resize().or(() -> state.map(s -> s.intSetting("images.resize"))).orElse(0),
-        settings
-            .interpolation()
-            .or(
-                () ->
-                    state.map(s -> s.settings().get("images.interpolation")).map(Resize.Filter::of))
-            .orElse(Resize.Filter.BILINEAR),
-        settings.mean().or(() -> state.map(RunState::mean)).orElse(shards.mean()),
-        settings.std().or(() -> state.map(RunState::std)).orElse(shards.std()));
+        objective(settings, input, state, shards));
+  }
+
+  private static Objective objective(
+      Settings settings, String input, Optional<RunState> state, ShardManifest shards) {
+    List<Double> mean = settings.mean().or(() -> state.map(RunState::mean)).orElse(shards.mean());
+    List<Double> std = settings.std().or(() -> state.map(RunState::std)).orElse(shards.std());
+    if (shards.task() == Task.CLASSIFICATION) {
+      return Objective.classification(
+          settings
+              .imageSize()
+              .or(() -> state.map(s -> s.intSetting("images.size")))
+              .orElseThrow(() -> missing("image-size")),
+          settings.resize().or(() -> state.map(s -> s.intSetting("images.resize"))).orElse(0),
+          settings
+              .interpolation()
+              .or(
+                  () ->
+                      state
+                          .map(s -> s.settings().get("images.interpolation"))
+                          .map(Resize.Filter::of))
+              .orElse(Resize.Filter.BILINEAR),
+          mean,
+          std);
+    }
+    RunState run =
+        state.orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    String.format(
+                        "Invalid checkpoint: %s (must be a run or a checkpoint to evaluate on a set"
+                            + " for %s: a single file does not say the size of a window)",
+                        settings.checkpoint(), shards.task())));
+    return Objective.of(shards, input, trained(run), mean, std);
+  }
+
+  /** The configuration that a run was trained with. */
+  private static TrainConfig trained(RunState run) {
+    List<String> settings =
+        run.settings().entrySet().stream()
+            .map(setting -> setting.getKey() + "=" + setting.getValue())
+            .toList();
+    return ConfigReader.read(TrainConfig.class, "train", null, settings);
   }
 
   private static IllegalArgumentException missing(String key) {
@@ -222,10 +280,11 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       Evaluator.Task task,
       Weights weights,
       ShardManifest shards,
-      ClassificationMetrics metrics,
+      Scores scores,
       double seconds) {
     Optional<RunState> state = weights.state();
     List<String> classes = shards.classes();
+    Figures figures = Figures.of(scores, classes);
     RunState.History history =
         state.map(RunState::history).orElse(new RunState.History(List.of(), List.of(), List.of()));
     SortedMap<String, String> configuration = ConfigReader.flatten(settings);
@@ -238,34 +297,88 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
         state.map(RunState::step).orElse(0L),
         task.parameters(),
         settings.input(),
-        metrics.samples(),
-        metrics.top1(),
-        metrics.top5(),
-        metrics.loss(),
+        scores.samples(),
+        figures.top1(),
+        figures.top5(),
+        scores.loss(),
         classes,
-        Arrays.stream(metrics.perClassAccuracy()).boxed().toList(),
-        metrics.confusion(),
-        metrics.worst().stream()
-            .map(
-                m ->
-                    new Report.Mistake(
-                        m.id(),
-                        classes.get(m.truth()),
-                        classes.get(m.predicted()),
-                        m.confidence(),
-                        m.loss(),
-                        m.image()))
-            .toList(),
+        Arrays.stream(figures.perClassAccuracy()).boxed().toList(),
+        figures.confusion(),
+        figures.mistakes(),
+        figures.segmentation(),
+        figures.volumes(),
+        figures.overlays(),
+        task.objective().score(),
         history.epochs(),
         history.rounds(),
         history.throughput(),
         seconds,
-        metrics.samples() / seconds,
+        scores.samples() / seconds,
         configuration.entrySet().stream()
             .map(entry -> entry.getKey() + " = " + entry.getValue())
             .collect(Collectors.joining("\n")),
         Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
         Sparkvision.version());
+  }
+
+  /** What a report says of scores; null or empty is what they do not have. */
+  @SuppressWarnings("ArrayRecordComponent") // carried along, never compared
+  private record Figures(
+      Double top1,
+      Double top5,
+      double[] perClassAccuracy,
+      long[][] confusion,
+      List<Report.Mistake> mistakes,
+      SegmentationScores segmentation,
+      VolumeScores volumes,
+      List<Overlay.Example> overlays) {
+
+    static Figures of(Scores scores, List<String> classes) {
+      if (scores instanceof Scores.OfPixels pixels) {
+        return segmented(pixels.metrics(), classes, null, pixels.examples());
+      }
+      if (scores instanceof Scores.OfVoxels voxels) {
+        VolumeScores volumes = VolumeScores.of(voxels.volumes(), classes);
+        return segmented(voxels.voxels(), classes, volumes, List.of());
+      }
+      ClassificationMetrics metrics = ((Scores.OfClasses) scores).metrics();
+      return new Figures(
+          metrics.top1(),
+          metrics.top5(),
+          metrics.perClassAccuracy(),
+          metrics.confusion(),
+          metrics.worst().stream().map(mistake -> mistake(mistake, classes)).toList(),
+          null,
+          null,
+          List.of());
+    }
+
+    private static Figures segmented(
+        SegmentationMetrics metrics,
+        List<String> classes,
+        VolumeScores volumes,
+        List<Overlay.Example> overlays) {
+      return new Figures(
+          null,
+          null,
+          metrics.perClassAccuracy(),
+          metrics.confusion(),
+          List.of(),
+          SegmentationScores.of(metrics, classes),
+          volumes,
+          overlays);
+    }
+
+    private static Report.Mistake mistake(
+        ClassificationMetrics.Mistake mistake, List<String> classes) {
+      return new Report.Mistake(
+          mistake.id(),
+          classes.get(mistake.truth()),
+          classes.get(mistake.predicted()),
+          mistake.confidence(),
+          mistake.loss(),
+          mistake.image());
+    }
   }
 
   /** Readers see the old file or the new one. */

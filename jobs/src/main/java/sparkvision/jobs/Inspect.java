@@ -185,9 +185,17 @@ final class Inspect implements Callable<Integer> {
     node.put("step", report.step());
     node.put("samples", report.samples());
     node.put("classes", report.classes().size());
-    node.put("top1", report.top1());
-    node.put("top5", report.top5());
-    return node.put("loss", report.loss());
+    if (report.segmentation() == null) {
+      node.put("top1", report.top1());
+      node.put("top5", report.top5());
+      return node.put("loss", report.loss());
+    }
+    if (report.volumes() != null) {
+      node.put("mean-dice", report.volumes().meanDice());
+    }
+    node.put("mean-iou", report.segmentation().meanIou());
+    node.put("mean-accuracy", report.segmentation().meanAccuracy());
+    return node.put("pixel-accuracy", report.segmentation().pixelAccuracy());
   }
 
   private static ObjectNode object(String kind, String directory) {

@@ -77,22 +77,18 @@ final class TrainModel extends ConfJob<TrainConfig> {
     }
 
     @Override
-    public void epoch(Report.EpochPoint epoch) {
-      String validation =
-          epoch.validationTop1() == null
-              ? ""
-              : String.format(
-                  Locale.ROOT,
-                  ", validation loss %.4f, top-1 %.2f %%",
-                  epoch.validationLoss(),
-                  100 * epoch.validationTop1());
-      note(
-          String.format(
-              Locale.ROOT,
-              "Epoch %.0f: loss %.4f%s",
-              epoch.epoch(),
-              epoch.trainLoss(),
-              validation));
+    public void epoch(Report.EpochPoint epoch, String score) {
+      StringBuilder line = new StringBuilder();
+      line.append(
+          String.format(Locale.ROOT, "Epoch %.0f: loss %.4f", epoch.epoch(), epoch.trainLoss()));
+      if (epoch.validationLoss() != null) {
+        line.append(String.format(Locale.ROOT, ", validation loss %.4f", epoch.validationLoss()));
+      }
+      if (epoch.validationScore() != null) {
+        line.append(
+            String.format(Locale.ROOT, ", %s %.2f %%", score, 100 * epoch.validationScore()));
+      }
+      note(line.toString());
     }
 
     @Override

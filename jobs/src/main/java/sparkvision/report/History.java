@@ -21,7 +21,7 @@ final class History {
     List<EpochPoint> losses =
         report.epochs().stream().filter(point -> point.validationLoss() != null).toList();
     List<EpochPoint> accuracies =
-        report.epochs().stream().filter(point -> point.validationTop1() != null).toList();
+        report.epochs().stream().filter(point -> point.validationScore() != null).toList();
 
     long last =
         Math.max(
@@ -44,16 +44,16 @@ final class History {
               .render());
     }
     if (!accuracies.isEmpty()) {
-      Series line = validation("validation", accuracies, point -> 100 * point.validationTop1());
+      Series line = validation("validation", accuracies, point -> 100 * point.validationScore());
       EpochPoint best =
-          accuracies.stream().max(Comparator.comparing(EpochPoint::validationTop1)).orElseThrow();
+          accuracies.stream().max(Comparator.comparing(EpochPoint::validationScore)).orElseThrow();
       String note =
           "in %%, best %s at step %s"
-              .formatted(Figures.percent(best.validationTop1(), 2), Figures.count(best.step()));
+              .formatted(Figures.percent(best.validationScore(), 2), Figures.count(best.step()));
       charts.add(
           new LineChart(
                   "accuracy",
-                  "Validation top-1",
+                  "Validation " + report.score(),
                   note,
                   last,
                   270,

@@ -1,5 +1,6 @@
 package sparkvision.report;
 
+import java.io.Serializable;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -10,7 +11,7 @@ import sparkvision.data.transform.OpenCvOps;
 import sparkvision.data.transform.OpenCvOps.Interpolation;
 
 /** Pictures beside their segmentations, true and predicted, laid over them in colours. */
-final class Overlay {
+public final class Overlay {
 
   /** Longer sides are shrunk to this, pixels: three fit beside each other. */
   private static final int LONGEST_SIDE = 480;
@@ -33,7 +34,8 @@ final class Overlay {
    * @param predicted a class for every pixel of it, 8-bit grey PNG
    */
   @SuppressWarnings("ArrayRecordComponent") // carried along, never compared by content
-  record Example(String id, byte[] image, byte[] truth, byte[] predicted) {}
+  public record Example(String id, byte[] image, byte[] truth, byte[] predicted)
+      implements Serializable {}
 
   /**
    * @param classes names by index

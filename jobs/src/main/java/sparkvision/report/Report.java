@@ -1,5 +1,6 @@
 package sparkvision.report;
 
+import com.fasterxml.jackson.annotation.JsonAlias;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
@@ -22,14 +23,18 @@ import java.util.List;
  * @param parameters how many trainable values the model has
  * @param shards the shard directory that was evaluated
  * @param samples how many samples were evaluated
- * @param top1 share of samples, 0..1
- * @param top5 share of samples, 0..1
- * @param loss mean cross-entropy, nats
+ * @param top1 share of samples, 0..1; null but for classification
+ * @param top5 share of samples, 0..1; null but for classification
+ * @param loss mean cross-entropy, nats; null but for classification
  * @param classes class names by index
- * @param perClassAccuracy by class index, 0..1; null where a class has no samples (NaN is turned
- *     into null)
- * @param confusion {@code [truth][predicted]} counts; not copied
+ * @param perClassAccuracy by class index, 0..1; of samples, or of pixels or voxels; null where a
+ *     class has none (NaN is turned into null)
+ * @param confusion {@code [truth][predicted]} counts of samples, or of pixels or voxels; not copied
  * @param mistakes the worst mistakes, worst first
+ * @param segmentation over all pixels or voxels; null but for segmentation
+ * @param volumes over volumes one by one; null but for segmentation of volumes
+ * @param overlays the pictures of lowest pixel accuracy, lowest first
+ * @param score the name of the validations' score, such as top-1
  * @param epochs history, one point per epoch or validation, in order of steps
  * @param rounds history, one point per averaging round, in order of steps
  * @param ranks work and waiting of each rank
@@ -48,13 +53,17 @@ public record Report(
     long parameters,
     String shards,
     long samples,
-    double top1,
-    double top5,
-    double loss,
+    Double top1,
+    Double top5,
+    Double loss,
     List<String> classes,
     List<Double> perClassAccuracy,
     long[][] confusion,
     List<Mistake> mistakes,
+    SegmentationScores segmentation,
+    VolumeScores volumes,
+    List<Overlay.Example> overlays,
+    String score,
     List<EpochPoint> epochs,
     List<RoundPoint> rounds,
     List<RankThroughput> ranks,
@@ -81,11 +90,16 @@ public record Report(
    * A validation, or the end of an epoch without one.
    *
    * @param epoch epochs done, fractional when validated inside one
-   * @param validationLoss nats; null when there was no validation
-   * @param validationTop1 0..1; null when there was no validation
+   * @param validationLoss nats; null when it was not measured
+   * @param validationScore 0..1; null when there was no validation
    */
   public record EpochPoint(
-      double epoch, long step, double trainLoss, Double validationLoss, Double validationTop1) {}
+      double epoch,
+      long step,
+      double trainLoss,
+      Double validationLoss,
+      // What checkpoints called it when there was only classification.
+      @JsonAlias("validationTop1") Double validationScore) {}
 
   /** An averaging round: loss over its batches, and speed over all ranks. */
   public record RoundPoint(long step, double loss, double learningRate, double imagesPerSecond) {}
@@ -118,6 +132,7 @@ public record Report(
     perClassAccuracy = nullForNaN(orEmpty(perClassAccuracy));
     confusion = confusion == null ? new long[0][] : confusion;
     mistakes = orEmpty(mistakes);
+    overlays = orEmpty(overlays);
     epochs = orEmpty(epochs);
     rounds = orEmpty(rounds);
     ranks = orEmpty(ranks);

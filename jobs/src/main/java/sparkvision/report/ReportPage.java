@@ -1,5 +1,6 @@
 package sparkvision.report;
 
+import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -20,23 +21,52 @@ public final class ReportPage {
   public static String render(Report report) {
     String sections =
         Stream.of(
-                History.render(report),
-                ConfusionMap.render(report),
-                ClassAccuracy.render(report),
-                Gallery.render(report),
-                RankTable.render(report),
-                configuration(report))
+                List.of(History.render(report)),
+                findings(report),
+                List.of(RankTable.render(report), configuration(report)))
+            .flatMap(List::stream)
             .filter(section -> !section.isEmpty())
             .collect(Collectors.joining("\n"));
     return Markup.page(
         report.version(), report.title(), header(report) + "\n" + sections, report.created());
   }
 
-  private static String header(Report report) {
+  private static List<String> findings(Report report) {
+    if (report.segmentation() == null) {
+      return List.of(
+          ConfusionMap.render(report), ClassAccuracy.render(report), Gallery.render(report));
+    }
+    return List.of(
+        report.volumes() == null ? "" : VolumeDice.render(report.volumes()),
+        ClassIou.render(report.segmentation()),
+        Overlay.render(report.overlays(), report.classes(), Palette.of(report.classes().size())));
+  }
+
+  private static String figures(Report report) {
+    if (report.volumes() != null) {
+      return Markup.figure("main", "Mean Dice", percent(report.volumes().meanDice()))
+          + Markup.figure("", "Mean IoU", percent(report.segmentation().meanIou()));
+    }
+    if (report.segmentation() != null) {
+      SegmentationScores scores = report.segmentation();
+      return Markup.figure("main", "Mean IoU", percent(scores.meanIou()))
+          + Markup.figure("", "Mean accuracy", percent(scores.meanAccuracy()))
+          + Markup.figure("", "Pixel accuracy", percent(scores.pixelAccuracy()));
+    }
     String top5 =
         report.classes().size() <= TOP5_IS_CERTAIN
             ? ""
             : Markup.figure("", "Top-5 accuracy", Figures.percent(report.top5(), 2));
+    return Markup.figure("main", "Top-1 accuracy", Figures.percent(report.top1(), 2))
+        + top5
+        + Markup.figure("", "Loss", Figures.fixed(report.loss(), 4));
+  }
+
+  private static String percent(Double share) {
+    return share == null ? Figures.NONE : Figures.percent(share, 2);
+  }
+
+  private static String header(Report report) {
     return """
         <header>
         <h1>%s</h1>
@@ -52,9 +82,7 @@ public final class ReportPage {
             Markup.escape(report.model()),
             Figures.count(report.samples()),
             Figures.count(report.classes().size()),
-            Markup.figure("main", "Top-1 accuracy", Figures.percent(report.top1(), 2))
-                + top5
-                + Markup.figure("", "Loss", Figures.fixed(report.loss(), 4))
+            figures(report)
                 + Markup.figure("", "Samples", Figures.count(report.samples()))
                 + Markup.figure(
                     "", "Parameters", Figures.abbreviated((double) report.parameters())),

@@ -2,9 +2,12 @@ package sparkvision.train;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigValueFactory;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.LongStream;
 import sparkvision.data.Batch;
+import sparkvision.data.SampleTransform;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
@@ -12,7 +15,7 @@ import sparkvision.models.Model;
 import sparkvision.models.Models;
 import sparkvision.weights.HostTensor;
 
-/** A classification network for one batch shape: its training and inference graphs. */
+/** A network for one batch shape and objective: its training and inference graphs. */
 final class Network {
 
   static final String IMAGES = "input";
@@ -21,21 +24,27 @@ final class Network {
   static final String LOGITS = "logits";
 
   private final Model model;
-  private final long[] shape;
+  private final Objective objective;
+  private final long[] shape; // (B, C, H, W) or (B, C, D, H, W)
+  private final long[] labelShape; // (B, ...)
 
   /**
-   * @param imageSize height and width of the input
-   * @throws IllegalArgumentException if the model does not exist, or cannot take such images
+   * @throws IllegalArgumentException if the model does not exist, or cannot take such inputs
    */
-  Network(Config model, int batchSize, int imageSize) {
+  Network(Config model, int batchSize, Objective objective) {
     this.model = Models.of(model);
-    this.shape = this.model.inputShapes(batchSize, imageSize).get(0); // (B, C, H, W)
-    if (shape.length != 4) {
+    this.objective = objective;
+    int[] size = objective.inputSize();
+    if (this.model.inputShapes(batchSize, size[0]).get(0).length != size.length + 2) {
       throw new IllegalArgumentException(
           String.format(
-              "Invalid model: %s (must take images: shards of volumes come from no job yet)",
-              this.model.name()));
+              "Invalid model: %s (must take %s, which the shards hold)",
+              this.model.name(), size.length == 2 ? "images" : "volumes"));
     }
+    this.shape = this.model.inputShapes(batchSize, size).get(0);
+    this.labelShape =
+        LongStream.concat(LongStream.of(batchSize), LongStream.of(objective.labelShape()))
+            .toArray();
   }
 
   /**
@@ -71,48 +80,46 @@ final class Network {
 
   /** Values of one image. */
   int imageLength() {
-    int length = 1;
-    for (int axis = 1; axis < shape.length; axis++) {
-      length = Math.multiplyExact(length, Math.toIntExact(shape[axis]));
+    return SampleTransform.length(Arrays.copyOfRange(shape, 1, shape.length));
+  }
+
+  /**
+   * Logits, and the objective's loss against the labels, or of mixed images against their targets,
+   * (B, classes); dropout differs between ranks.
+   */
+  Graph training(long seed, int rank) {
+    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
+    List<Tensor> logits = logits(graph, outputs(graph));
+    if (objective.mixing().mixes()) {
+      Tensor targets = graph.input(TARGETS, batchSize(), logits.get(0).size(1));
+      graph.loss(Losses.softCrossEntropy(graph, logits.get(0), targets));
+    } else {
+      graph.loss(objective.loss(graph, logits, graph.indices(LABELS, labelShape)));
     }
-    return length;
-  }
-
-  /** Logits, and the mean cross-entropy against the labels; dropout differs between ranks. */
-  Graph training(long seed, int rank, double labelSmoothing) {
-    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
-    Tensor logits = logits(graph);
-    Tensor labels = graph.indices(LABELS, batchSize());
-    graph.loss(Losses.crossEntropy(graph, logits, labels, labelSmoothing));
-    return graph;
-  }
-
-  /** The same with targets of mixed images, (B, classes), in place of labels. */
-  Graph softTraining(long seed, int rank, int classes) {
-    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
-    Tensor logits = logits(graph);
-    graph.loss(Losses.softCrossEntropy(graph, logits, graph.input(TARGETS, batchSize(), classes)));
     return graph;
   }
 
   /** Logits from the running statistics. */
   Graph inference() {
     Graph graph = new Graph(Graph.Mode.INFERENCE, 0);
-    logits(graph);
+    logits(graph, outputs(graph).subList(0, 1));
     return graph;
   }
 
-  private Tensor logits(Graph graph) {
-    Tensor images = graph.input(IMAGES, shape);
-    Tensor logits = model.apply(graph, List.of(images)).get(0);
-    graph.output(LOGITS, logits);
+  private List<Tensor> outputs(Graph graph) {
+    return model.apply(graph, List.of(graph.input(IMAGES, shape)));
+  }
+
+  private List<Tensor> logits(Graph graph, List<Tensor> outputs) {
+    List<Tensor> logits = objective.logits(graph, outputs, model.name());
+    graph.output(LOGITS, logits.get(0));
     return logits;
   }
 
   Map<String, HostTensor> inputs(Batch batch) {
     HostTensor images = HostTensor.of(batch.images(), shape);
     if (batch.targets().length == 0) {
-      return Map.of(IMAGES, images, LABELS, HostTensor.ofLongs(batch.labels(), shape[0]));
+      return Map.of(IMAGES, images, LABELS, HostTensor.ofLongs(batch.labels(), labelShape));
     }
     long classes = batch.targets().length / shape[0];
     return Map.of(IMAGES, images, TARGETS, HostTensor.of(batch.targets(), shape[0], classes));

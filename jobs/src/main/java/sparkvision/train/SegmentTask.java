@@ -21,11 +21,9 @@ import sparkvision.checkpoint.Part;
 import sparkvision.data.Batch;
 import sparkvision.data.BatchLoader;
 import sparkvision.data.DataException;
-import sparkvision.data.ImageTransform;
 import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
-import sparkvision.data.transform.Mixing;
 import sparkvision.engine.Engine;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
@@ -67,14 +65,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       long seed,
       TrainConfig.Exchanges exchange,
       int averageEvery,
-      double labelSmoothing,
       OptimizerConfig optimizer,
       LearningRate learningRate,
-      TrainConfig.Images images,
-      TrainConfig.Augmentation augment,
+      Objective objective,
+      int repeats,
       TrainConfig.Loader loader,
-      List<Double> mean,
-      List<Double> std,
       int stepsPerEpoch,
       long totalSteps,
       long firstStep,
@@ -132,18 +127,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   private Report run(int rank, Exchange exchange) throws IOException {
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
-    Network network = new Network(plan.model(), plan.batchSize(), plan.images().size());
-    Mixing mixing = plan.augment().mixing(plan.labelSmoothing());
-    Graph graph =
-        mixing.mixes()
-            ? network.softTraining(plan.seed(), rank, shards.manifest().classes().size())
-            : network.training(plan.seed(), rank, plan.labelSmoothing());
-    ImageTransform transform =
-        plan.images()
-            .transform(network.channels(), plan.mean(), plan.std(), plan.augment().augment());
+    Network network = new Network(plan.model(), plan.batchSize(), plan.objective());
+    Graph graph = network.training(plan.seed(), rank);
     SampleOrder order =
         new SampleOrder(
-            shards.manifest(), plan.seed(), plan.loader().windowBlocks(), plan.augment().repeats());
+            shards.manifest(), plan.seed(), plan.loader().windowBlocks(), plan.repeats());
     BatchLoader.Slice slice =
         new BatchLoader.Slice(
             plan.batchSize(),
@@ -159,8 +147,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
             new BatchLoader(
                 shards,
                 order,
-                transform,
-                mixing,
+                plan.objective().transform(network.channels()),
+                plan.objective().mixing(),
                 plan.seed(),
                 slice,
                 plan.loader().threads(),

@@ -12,6 +12,8 @@ import sparkvision.data.transform.Mixing;
 import sparkvision.data.transform.RandomErasing;
 import sparkvision.data.transform.RandomResizedCrop;
 import sparkvision.data.transform.Resize;
+import sparkvision.data.transform.SegmentationTransform;
+import sparkvision.data.volume.VolumeTransform;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
@@ -36,11 +38,14 @@ public record TrainConfig(
     long seed,
     Exchanges exchange,
     int averageEvery,
+    Loss loss,
     double labelSmoothing,
     OptimizerConfig optimizer,
     LearningRate learningRate,
     Images images,
     Augmentation augment,
+    Crops segmentation,
+    VolumeTransform.Options volumes,
     Loader loader,
     Checkpoints checkpoint,
     int timeoutSeconds) {
@@ -48,6 +53,12 @@ public record TrainConfig(
   /** How ranks average their parameters. */
   public enum Exchanges {
     DRIVER
+  }
+
+  /** What is minimised. */
+  public enum Loss {
+    CROSS_ENTROPY,
+    DICE
   }
 
   public TrainConfig {
@@ -64,6 +75,8 @@ public record TrainConfig(
         "label-smoothing",
         labelSmoothing,
         "at least 0, below 1");
+    check(
+        loss != Loss.DICE || labelSmoothing == 0, "label-smoothing", labelSmoothing, "0 with dice");
   }
 
   /** How this machine's engine runs; threads are those of the process that asks. */
@@ -113,6 +126,53 @@ public record TrainConfig(
               std.size() == 1 ? Collections.nCopies(channels, std.get(0)) : std),
           interpolation,
           augment);
+    }
+  }
+
+  /** From pictures and masks to the network's input; see {@link SegmentationTransform.Options}. */
+  public record Crops(
+      int cropHeight,
+      int cropWidth,
+      int longEdge,
+      int shortEdge,
+      double minRatio,
+      double maxRatio,
+      double maxClassShare,
+      double flipProbability,
+      boolean photometricDistortion)
+      implements Serializable {
+
+    public Crops {
+      // Made for its checks alone.
+      new SegmentationTransform.Options(
+          cropHeight,
+          cropWidth,
+          longEdge,
+          shortEdge,
+          minRatio,
+          maxRatio,
+          maxClassShare,
+          flipProbability,
+          photometricDistortion,
+          List.of(),
+          List.of());
+    }
+
+    /** The transform, normalised with the training set's figures. */
+    SegmentationTransform transform(List<Double> mean, List<Double> std) {
+      return new SegmentationTransform(
+          new SegmentationTransform.Options(
+              cropHeight,
+              cropWidth,
+              longEdge,
+              shortEdge,
+              minRatio,
+              maxRatio,
+              maxClassShare,
+              flipProbability,
+              photometricDistortion,
+              mean,
+              std));
     }
   }
 

@@ -15,8 +15,12 @@ public interface TrainListener {
   /** One round was averaged. */
   void round(Report.RoundPoint round);
 
-  /** An epoch was finished and its checkpoint committed. */
-  void epoch(Report.EpochPoint epoch);
+  /**
+   * An epoch was finished and its checkpoint committed.
+   *
+   * @param score the name of its validation's score
+   */
+  void epoch(Report.EpochPoint epoch, String score);
 
   /** Something the user should read. */
   void note(String sentence);

@@ -29,9 +29,7 @@ import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
-import sparkvision.data.Task;
 import sparkvision.data.TaskBytes;
-import sparkvision.metrics.ClassificationMetrics;
 import sparkvision.report.Report;
 
 /** The driver's side of training: plans segments, runs them, commits their checkpoints. */
@@ -69,6 +67,7 @@ public final class Trainer {
   private final Optional<String> validation;
   private final ShardSet shards;
   private final Config model;
+  private final Objective objective;
   private final long parameters;
 
   /**
@@ -99,11 +98,13 @@ public final class Trainer {
               + " spark.dynamicAllocation.enabled=false and spark.executor.instances)");
     }
     this.shards = ShardSet.open(hadoop, input);
-    shards.manifest().require(Task.CLASSIFICATION, "train on", input);
-    this.model = Network.withClasses(config.model(), shards.manifest().classes().size());
-    Network network = new Network(model, config.batchSize(), config.images().size());
+    ShardManifest manifest = shards.manifest();
+    this.objective = Objective.of(manifest, input, config, manifest.mean(), manifest.std());
+    this.model = Network.withClasses(config.model(), manifest.classes().size());
+    Network network = new Network(model, config.batchSize(), objective);
     this.parameters = network.parameters();
     checkChannels(network);
+    objective.transform(network.channels());
     validation.ifPresent(this::checkValidation);
   }
 
@@ -203,7 +204,7 @@ public final class Trainer {
     RunState state = at(from, end, from.history().with(rounds, reports, epoch));
     Path committed = store.commit(staged, end, parts, state, lock);
     retain(store, state);
-    epoch.forEach(listener::epoch);
+    epoch.forEach(point -> listener.epoch(point, objective.score()));
     return new Committed(committed, state);
   }
 
@@ -229,14 +230,11 @@ public final class Trainer {
         config.seed(),
         config.exchange(),
         config.averageEvery(),
-        config.labelSmoothing(),
         config.optimizer(),
         config.learningRate(),
-        config.images(),
-        config.augment(),
+        objective,
+        config.augment().repeats(),
         config.loader(),
-        from.mean(),
-        from.std(),
         from.stepsPerEpoch(),
         from.totalSteps(),
         from.step(),
@@ -279,9 +277,9 @@ public final class Trainer {
       RunState from, long end, List<List<RoundReport>> rounds, Path staged) throws IOException {
     double loss = from.history().meanLoss(end - from.stepsPerEpoch(), rounds);
     Double validationLoss = null;
-    Double validationTop1 = null;
+    Double validationScore = null;
     if (validation.isPresent()) {
-      ClassificationMetrics metrics =
+      Scores scores =
           Evaluator.run(
               spark,
               new Evaluator.Task(
@@ -292,17 +290,13 @@ public final class Trainer {
                   from.classes().size(),
                   config.engine(),
                   config.batchSize(),
-                  config.images().size(),
-                  config.images().resize(),
-                  config.images().interpolation(),
-                  from.mean(),
-                  from.std()),
+                  objective),
               from.ranks());
-      validationLoss = metrics.loss();
-      validationTop1 = metrics.top1();
+      validationLoss = scores.loss();
+      validationScore = Double.isNaN(scores.score()) ? null : scores.score();
     }
     double epoch = (double) end / from.stepsPerEpoch();
-    return new Report.EpochPoint(epoch, end, loss, validationLoss, validationTop1);
+    return new Report.EpochPoint(epoch, end, loss, validationLoss, validationScore);
   }
 
   private void retain(CheckpointStore store, RunState state) throws IOException {
@@ -316,10 +310,10 @@ public final class Trainer {
 
   private static long bestStep(RunState.History history) {
     long step = -1;
-    double top1 = -1;
+    double score = -1;
     for (Report.EpochPoint epoch : history.epochs()) {
-      if (epoch.validationTop1() != null && epoch.validationTop1() > top1) {
-        top1 = epoch.validationTop1();
+      if (epoch.validationScore() != null && epoch.validationScore() > score) {
+        score = epoch.validationScore();
         step = epoch.step();
       }
     }
@@ -425,7 +419,7 @@ public final class Trainer {
 
   private void checkValidation(String directory) {
     ShardManifest manifest = ShardSet.open(hadoop, directory).manifest();
-    manifest.require(Task.CLASSIFICATION, "validate on", directory);
+    manifest.require(shards.manifest().task(), "validate on", directory);
     List<String> classes = manifest.classes();
     if (!classes.equals(shards.manifest().classes())) {
       throw new IllegalArgumentException(

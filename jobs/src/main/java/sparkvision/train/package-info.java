@@ -13,6 +13,9 @@
  *     commit the checkpoint; delete those that no rule keeps
  * </pre>
  *
+ * <p>What the task of a shard set decides (input, loss, evaluation) is an {@link
+ * sparkvision.train.Objective}; the rest of the loop is the same for all.
+ *
  * <p>Weights and running statistics are averaged with equal weights, since all ranks have seen the
  * same number of images; optimizer state stays with its rank and is part of the checkpoint. So does
  * a moving average of the weights, if there is one; {@link MovingAverage} says why the ranks' mean

@@ -107,7 +107,7 @@ class BadInputTest {
   }
 
   @Test
-  void aSetOfAnotherTaskIsNoTrainingSet() throws IOException {
+  void aModelOfAnotherTaskCannotBeTrained() throws IOException {
     byte[] volume = Nifti.write(new Volume(2, 2, 2, new float[8], Affine.ofSpacing(1, 1, 1)));
     Files.write(directory.resolve("volume.nii.gz"), volume);
     Files.writeString(directory.resolve("classes.txt"), "background");
@@ -117,9 +117,20 @@ class BadInputTest {
     expect(
         train("/runs/volumes", "input=" + output),
         2,
-        "Cannot train on "
-            + output
-            + ": it is a shard set for volume-segmentation (must be for classification)");
+        "Invalid model: densenet (must take volumes, which the shards hold)");
+    expect(
+        train("/runs/volumes", "input=" + output, "model=densenet121-3d"),
+        2,
+        "Invalid model: densenet121-3d (must give a class for every voxel)");
+    expect(
+        train(
+            "/runs/x", "model={name=attention-unet-2d, in-channels=1, width=4}", "images.size=32"),
+        2,
+        "Invalid model: attention-unet-2d (must give one class for an image)");
+    expect(
+        train("/runs/x", "loss=dice"),
+        2,
+        "Invalid loss: dice (must be cross-entropy for classification)");
   }
 
   @Test

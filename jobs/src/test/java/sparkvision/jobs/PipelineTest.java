@@ -78,7 +78,7 @@ class PipelineTest {
     assertThat(report.samples()).isEqualTo(64);
     assertThat(report.top1()).as("four kinds of clothes, a quarter by chance").isGreaterThan(0.7);
     Report.EpochPoint last = state.history().epochs().get(5);
-    assertThat(report.top1()).isEqualTo(last.validationTop1());
+    assertThat(report.top1()).isEqualTo(last.validationScore());
     assertThat(report.loss()).isCloseTo(last.validationLoss(), within(1e-6));
     long right = 0;
     for (int c = 0; c < 4; c++) {
@@ -361,7 +361,7 @@ class PipelineTest {
     return new ProcessBuilder(command).inheritIO().start();
   }
 
-  private static Map<String, List<?>> weights(String run, String file) throws Exception {
+  static Map<String, List<?>> weights(String run, String file) throws Exception {
     Path path = new Path(newest(run).directory(), file + ".safetensors");
     Map<String, List<?>> bits = new TreeMap<>();
     Checkpoint.read(CLUSTER.files(), path).forEach((name, tensor) -> bits.put(name, bits(tensor)));

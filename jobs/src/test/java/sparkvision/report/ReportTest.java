@@ -30,7 +30,7 @@ class ReportTest {
         .allMatch(key -> key.matches("[a-z0-9-]+"));
     assertThat(json.at("/rounds/0/learning-rate").asDouble()).isEqualTo(0.1);
     assertThat(json.at("/ranks/1/exchange-seconds").asDouble()).isEqualTo(30);
-    assertThat(json.at("/epochs/1/validation-top1").isNull()).isTrue();
+    assertThat(json.at("/epochs/1/validation-score").isNull()).isTrue();
     assertThat(json.at("/mistakes/0/image").asText())
         .isEqualTo(Base64.getEncoder().encodeToString(report.mistakes().get(0).image()));
   }
@@ -85,12 +85,16 @@ class ReportTest {
         1,
         "s",
         2,
-        1,
-        1,
-        0,
+        1.0,
+        1.0,
+        0.0,
         List.of("a", "b"),
         accuracy,
         confusion,
+        null,
+        null,
+        null,
+        null,
         null,
         null,
         null,

@@ -3,12 +3,17 @@ package sparkvision.data.transform;
 import static sparkvision.data.Setting.require;
 
 import java.io.Serializable;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import sparkvision.data.DataException;
+import sparkvision.data.DetectedObject;
 import sparkvision.data.Images;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
+import sparkvision.data.SampleTransform;
 import sparkvision.data.SplitMix;
+import sparkvision.data.coco.Rle;
 import sparkvision.data.transform.OpenCvOps.Interpolation;
 import sparkvision.data.transform.Resize.Region;
 
@@ -22,8 +27,12 @@ import sparkvision.data.transform.Resize.Region;
  * without antialiasing), {@code RandomCrop}, {@code RandomFlip}, {@code PhotoMetricDistortion}. A
  * picture smaller than the crop is padded on the right and at the bottom after normalisation, with
  * the mean colour and ignored labels.
+ *
+ * <p>A sample without a mask has the masks of its objects painted, larger ones first (crowds too,
+ * objects that are only a box not): each pixel gets the category of the smallest object there, and
+ * is ignored where there is none.
  */
-public final class SegmentationTransform implements Serializable {
+public final class SegmentationTransform implements SampleTransform {
 
   private static final long serialVersionUID = 1;
 
@@ -111,29 +120,40 @@ public final class SegmentationTransform implements Serializable {
     this.normalization = new Normalization(CHANNELS, options.mean(), options.std());
   }
 
+  @Override
+  public long[] imageShape() {
+    return new long[] {CHANNELS, options.cropHeight(), options.cropWidth()};
+  }
+
+  @Override
+  public long[] labelShape() {
+    return new long[] {options.cropHeight(), options.cropWidth()};
+  }
+
   /** Labels of one training example: H * W; its image has three times as many values. */
   public int size() {
     return options.cropHeight() * options.cropWidth();
   }
 
   /**
-   * Writes a training example, a pure function of (seed, epoch, sample id): the image (3, H, W)
-   * from {@code image[imageOffset]} on, and the labels (H, W) from {@code labels[labelOffset]} on.
+   * {@inheritDoc}
    *
-   * <p>Drawn from the stream keyed (seed, epoch, hash(id)): ratio; row and column of each crop that
-   * is tried; flip; distortion.
+   * <p>Drawn from the stream keyed (seed, epoch, hash(id)), with the repeat after them unless it is
+   * the first: ratio; row and column of each crop that is tried; flip; distortion.
    *
    * @throws DataException if the picture or its mask cannot be decoded, or their sizes differ
    */
+  @Override
   public void train(
       Sample sample,
       long seed,
       int epoch,
-      float[] image,
-      int imageOffset,
-      int[] labels,
-      int labelOffset) {
-    SplitMix random = new SplitMix(seed, epoch, SplitMix.hash(sample.id()));
+      int repeat,
+      float[] images,
+      int imageAt,
+      long[] labels,
+      int labelAt) {
+    SplitMix random = SampleTransform.stream(sample, seed, epoch, repeat);
     Pair pair = decode(sample);
     double ratio = random.between(options.minRatio(), options.maxRatio());
     Picture picture = resize(pair.picture(), ratio, Interpolation.BILINEAR);
@@ -149,11 +169,11 @@ public final class SegmentationTransform implements Serializable {
     if (options.photometricDistortion()) {
       picture = PhotometricDistortion.apply(picture, random);
     }
-    normalization.write(picture, options.cropHeight(), options.cropWidth(), image, imageOffset);
+    normalization.write(picture, options.cropHeight(), options.cropWidth(), images, imageAt);
     for (int y = 0; y < options.cropHeight(); y++) {
       for (int x = 0; x < options.cropWidth(); x++) {
         boolean inside = y < mask.height() && x < mask.width();
-        labels[labelOffset + y * options.cropWidth() + x] =
+        labels[labelAt + y * options.cropWidth() + x] =
             inside ? mask.pixels()[y * mask.width() + x] & 0xFF : Sample.IGNORE;
       }
     }
@@ -181,7 +201,10 @@ public final class SegmentationTransform implements Serializable {
 
   private static Pair decode(Sample sample) {
     Picture picture = decode(sample, "picture", sample.image(), CHANNELS);
-    Picture mask = decode(sample, "mask", sample.mask(), 1);
+    Picture mask =
+        sample.mask().length == 0
+            ? painted(sample, picture)
+            : decode(sample, "mask", sample.mask(), 1);
     if (mask.width() != picture.width() || mask.height() != picture.height()) {
       throw new DataException(
           String.format(
@@ -189,6 +212,34 @@ public final class SegmentationTransform implements Serializable {
               sample.id(), picture.width(), picture.height(), mask.width(), mask.height()));
     }
     return new Pair(picture, mask);
+  }
+
+  private static Picture painted(Sample sample, Picture picture) {
+    byte[] labels = new byte[picture.height() * picture.width()];
+    Arrays.fill(labels, (byte) Sample.IGNORE);
+    List<DetectedObject> largestFirst =
+        sample.objects().stream()
+            .filter(object -> !object.rle().isEmpty())
+            .sorted(Comparator.comparingDouble(DetectedObject::area).reversed())
+            .toList();
+    for (DetectedObject object : largestFirst) {
+      byte[] inside = mask(sample, object, picture);
+      for (int i = 0; i < labels.length; i++) {
+        if (inside[i] != 0) {
+          labels[i] = (byte) object.category();
+        }
+      }
+    }
+    return new Picture(picture.width(), picture.height(), 1, labels);
+  }
+
+  private static byte[] mask(Sample sample, DetectedObject object, Picture picture) {
+    try {
+      return Rle.parse(object.rle(), picture.height(), picture.width()).toMask();
+    } catch (DataException e) {
+      throw new DataException(
+          String.format("Cannot paint an object of sample %s: %s", sample.id(), e.getMessage()), e);
+    }
   }
 
   private static Picture decode(Sample sample, String what, byte[] encoded, int channels) {

@@ -8,7 +8,8 @@
  * detection        large-scale jitter -&gt; crop -&gt; flip -&gt; Normalization -&gt; pad
  * </pre>
  *
- * <p>{@link sparkvision.data.ImageTransform} runs the first chain, and {@link
+ * <p>The first two are {@link sparkvision.data.SampleTransform}s, as training wants them. {@link
+ * sparkvision.data.ImageTransform} runs the first chain, and {@link
  * sparkvision.data.transform.Augment} says what of it; policies are AutoAugment, RandAugment and
  * 3-Augment. {@link sparkvision.data.transform.SegmentationTransform} takes the mask along, {@link
  * sparkvision.data.transform.DetectionTransform} boxes and masks. Volumes have {@link

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import sparkvision.data.DataException;
 import sparkvision.data.Sample;
+import sparkvision.data.SampleTransform;
 import sparkvision.data.SplitMix;
 
 /**
@@ -15,7 +16,8 @@ import sparkvision.data.SplitMix;
  * turned and changed in intensity at random, for evaluation cropped at the centre. Thread-safe.
  *
  * <p><b>In training</b>, after nnU-Net's {@code nnUNetTrainer} (without its blur, contrast and low
- * resolution), in this order; what is done is drawn from the stream keyed (seed, epoch, hash(id)):
+ * resolution), in this order; what is done is drawn from the stream keyed (seed, epoch, hash(id)),
+ * with the repeat after them unless it is the first:
  *
  * <ol>
  *   <li><b>Crop.</b> With the probability of {@code foregroundShare} a class is drawn of those that
@@ -39,7 +41,7 @@ import sparkvision.data.SplitMix;
  * @see <a href="https://doi.org/10.1038/s41592-020-01008-z">Isensee et al., nnU-Net, 2021,
  *     supplementary note 4</a>
  */
-public final class VolumeTransform implements Serializable {
+public final class VolumeTransform implements SampleTransform {
 
   private static final long serialVersionUID = 1;
 
@@ -73,7 +75,7 @@ public final class VolumeTransform implements Serializable {
    * @param foregroundShare of patches that are centred on a voxel of a class, 0..1; nnU-Net 0.33.
    *     Volumes without a mask are cropped anywhere
    * @param flipProbability of each axis, 0..1; nnU-Net 0.5
-   * @param rotate90Probability 0..1
+   * @param quarterTurnProbability 0..1
    * @param rotation degrees; nnU-Net 0.2, -30, 30
    * @param zoom factor; nnU-Net 0.2, 0.7, 1.4
    * @param noise standard deviation; nnU-Net 0.1, 0, 0.1
@@ -85,7 +87,7 @@ public final class VolumeTransform implements Serializable {
       List<Integer> patchSize,
       double foregroundShare,
       double flipProbability,
-      double rotate90Probability,
+      double quarterTurnProbability,
       Range rotation,
       Range zoom,
       Range noise,
@@ -108,14 +110,14 @@ public final class VolumeTransform implements Serializable {
       require(
           isProbability(flipProbability), "flip-probability", flipProbability, "must be in 0..1");
       require(
-          isProbability(rotate90Probability),
-          "rotate-90-probability",
-          rotate90Probability,
+          isProbability(quarterTurnProbability),
+          "quarter-turn-probability",
+          quarterTurnProbability,
           "must be in 0..1");
       require(
-          rotate90Probability == 0 || !squares(patchSize).isEmpty(),
-          "rotate-90-probability",
-          rotate90Probability,
+          quarterTurnProbability == 0 || !squares(patchSize).isEmpty(),
+          "quarter-turn-probability",
+          quarterTurnProbability,
           "must be 0: no two sides of patch-size " + patchSize + " are equal");
       require(zoom.low() > 0, "zoom", zoom, "must be > 0");
       require(noise.low() >= 0, "noise", noise, "must be >= 0");
@@ -161,13 +163,23 @@ public final class VolumeTransform implements Serializable {
     return patch[0] * patch[1] * patch[2];
   }
 
+  @Override
+  public long[] imageShape() {
+    return new long[] {1, patch[0], patch[1], patch[2]};
+  }
+
+  @Override
+  public long[] labelShape() {
+    return new long[] {patch[0], patch[1], patch[2]};
+  }
+
   /**
    * Writes a patch (1, D, H, W) for training, a pure function of (seed, epoch, sample id).
    *
    * @throws DataException if the volume or its mask cannot be read, or their sizes differ
    */
   public void train(Sample sample, long seed, int epoch, float[] image, int offset) {
-    copy(drawn(sample, seed, epoch).voxels(), image, offset);
+    copy(drawn(sample, seed, epoch, 0).voxels(), image, offset);
   }
 
   /**
@@ -175,15 +187,17 @@ public final class VolumeTransform implements Serializable {
    *
    * @throws DataException as the other, and if there is no mask
    */
+  @Override
   public void train(
       Sample sample,
       long seed,
       int epoch,
-      float[] image,
-      int imageOffset,
-      int[] labels,
-      int labelOffset) {
-    write(sample, drawn(sample, seed, epoch), image, imageOffset, labels, labelOffset);
+      int repeat,
+      float[] images,
+      int imageAt,
+      long[] labels,
+      int labelAt) {
+    write(sample, drawn(sample, seed, epoch, repeat), images, imageAt, labels, labelAt);
   }
 
   /**
@@ -200,9 +214,8 @@ public final class VolumeTransform implements Serializable {
    *
    * @throws DataException as {@link #train}
    */
-  public void evaluate(
-      Sample sample, float[] image, int imageOffset, int[] labels, int labelOffset) {
-    write(sample, centre(sample), image, imageOffset, labels, labelOffset);
+  public void evaluate(Sample sample, float[] images, int imageAt, long[] labels, int labelAt) {
+    write(sample, centre(sample), images, imageAt, labels, labelAt);
   }
 
   private void copy(float[] voxels, float[] image, int offset) {
@@ -210,12 +223,14 @@ public final class VolumeTransform implements Serializable {
   }
 
   private void write(
-      Sample sample, Patch patch, float[] image, int imageOffset, int[] labels, int labelOffset) {
+      Sample sample, Patch patch, float[] images, int imageAt, long[] labels, int labelAt) {
     if (patch.labels().length == 0) {
       throw new DataException("Cannot use sample " + sample.id() + ": it has no mask");
     }
-    copy(patch.voxels(), image, imageOffset);
-    System.arraycopy(patch.labels(), 0, labels, labelOffset, size());
+    copy(patch.voxels(), images, imageAt);
+    for (int i = 0; i < size(); i++) {
+      labels[labelAt + i] = patch.labels()[i];
+    }
   }
 
   private Patch centre(Sample sample) {
@@ -229,9 +244,9 @@ public final class VolumeTransform implements Serializable {
     return look(stored, middle, new double[][] {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}});
   }
 
-  private Patch drawn(Sample sample, long seed, int epoch) {
+  private Patch drawn(Sample sample, long seed, int epoch, int repeat) {
     Stored stored = decode(sample);
-    SplitMix random = new SplitMix(seed, epoch, SplitMix.hash(sample.id()));
+    SplitMix random = SampleTransform.stream(sample, seed, epoch, repeat);
     double[] middle = place(stored, random);
     double[][] view = affine(random);
     view = times(view, flips(random));
@@ -372,7 +387,7 @@ public final class VolumeTransform implements Serializable {
   }
 
   private double[][] quarterTurns(SplitMix random) {
-    if (random.unit() >= options.rotate90Probability()) {
+    if (random.unit() >= options.quarterTurnProbability()) {
       return new double[][] {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
     }
     List<int[]> planes = Options.squares(options.patchSize());

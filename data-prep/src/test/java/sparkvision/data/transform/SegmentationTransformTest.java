@@ -14,17 +14,19 @@ import java.util.Set;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import sparkvision.data.DataException;
+import sparkvision.data.DetectedObject;
 import sparkvision.data.Images;
 import sparkvision.data.Images.Picture;
 import sparkvision.data.Sample;
 import sparkvision.data.SplitMix;
+import sparkvision.data.coco.Rle;
 
 final class SegmentationTransformTest {
 
   private static final Path ADE20K = Path.of("../../shared/data/ade20k/ADEChallengeData2016");
 
   @SuppressWarnings("ArrayRecordComponent") // never compared
-  private record Trained(float[] image, int[] labels) {}
+  private record Trained(float[] image, long[] labels) {}
 
   @Test
   void trainingReachesEveryCropAndBothDirectionsAndNothingElse() {
@@ -42,15 +44,15 @@ final class SegmentationTransformTest {
       found.add(Arrays.toString(trained.labels));
       for (int i = 0; i < 12; i++) {
         assertThat(trained.image[i])
-            .isEqualTo((float) ((trained.labels[i % 4] + 100 * (i / 4)) / 255.0));
+            .isEqualTo((float) ((trained.labels[i % 4] + 100L * (i / 4)) / 255.0));
       }
     }
     Set<String> expected = new HashSet<>();
     for (int top = 0; top < 2; top++) {
       for (int left = 0; left < 3; left++) {
         int at = 10 * top + left;
-        expected.add(Arrays.toString(new int[] {at, at + 1, at + 10, at + 11}));
-        expected.add(Arrays.toString(new int[] {at + 1, at, at + 11, at + 10}));
+        expected.add(Arrays.toString(new long[] {at, at + 1, at + 10, at + 11}));
+        expected.add(Arrays.toString(new long[] {at + 1, at, at + 11, at + 10}));
       }
     }
     assertThat(found).isEqualTo(expected);
@@ -153,7 +155,7 @@ final class SegmentationTransformTest {
     int guardedMixed = 0;
     int freeMixed = 0;
     for (int epoch = 0; epoch < 500; epoch++) {
-      int[] labels = train(guarded, sample, 5, epoch).labels;
+      long[] labels = train(guarded, sample, 5, epoch).labels;
       guardedMixed += labels[0] + labels[1] == 1 ? 1 : 0;
       labels = train(free, sample, 5, epoch).labels;
       freeMixed += labels[0] + labels[1] == 1 ? 1 : 0;
@@ -184,15 +186,15 @@ final class SegmentationTransformTest {
         Drawings.segmentation("a", Drawings.noise(4, 4, 3, 256, 1), Drawings.noise(4, 4, 1, 9, 2));
     SegmentationTransform transform = transform(2, 2, 4, 4, 1, 1, 1);
     float[] image = new float[14];
-    int[] labels = new int[6];
+    long[] labels = new long[6];
     Arrays.fill(image, 9);
     Arrays.fill(labels, 99);
-    transform.train(sample, 1, 0, image, 1, labels, 1);
+    transform.train(sample, 1, 0, 0, image, 1, labels, 1);
     Trained trained = train(transform, sample, 1, 0);
     assertThat(Arrays.copyOfRange(image, 1, 13)).isEqualTo(trained.image);
     assertThat(Arrays.copyOfRange(labels, 1, 5)).isEqualTo(trained.labels);
     assertThat(new float[] {image[0], image[13]}).containsOnly(9);
-    assertThat(new int[] {labels[0], labels[5]}).containsOnly(99);
+    assertThat(new long[] {labels[0], labels[5]}).containsOnly(99);
   }
 
   @Test
@@ -276,10 +278,18 @@ final class SegmentationTransformTest {
                     Drawings.segmentation("x/y", picture, Drawings.noise(3, 4, 1, 9, 1))))
         .isInstanceOf(DataException.class)
         .hasMessage("Cannot use sample x/y: its picture has 4 x 3 pixels, its mask 3 x 4");
-    assertThatThrownBy(
-            () -> transform.evaluate(new Sample("z", 0, 3, 4, Images.encodePng(picture))))
+    byte[] png = Images.encodePng(picture);
+    Sample broken = new Sample("z", 0, 1, 3, 4, png, new byte[] {1}, List.of());
+    assertThatThrownBy(() -> transform.evaluate(broken))
         .isInstanceOf(DataException.class)
-        .hasMessage("Cannot decode the mask of sample z: empty file");
+        .hasMessageStartingWith("Cannot decode the mask of sample z: ");
+    DetectedObject outside = object(0, 1, new byte[25], 5);
+    assertThatThrownBy(
+            () ->
+                transform.evaluate(
+                    new Sample("z", -1, 1, 3, 4, png, new byte[0], List.of(outside))))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith("Cannot paint an object of sample z: mask has runs of 25 pixels");
     assertThatThrownBy(() -> transform(0, 8, 64, 8, 1, 1, 1))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Invalid crop-height: 0 (must be >= 1)");
@@ -289,6 +299,24 @@ final class SegmentationTransformTest {
         .hasMessage("Invalid max-ratio: 0.5 (must be >= min-ratio 1.0)");
     assertThatThrownBy(() -> transform(8, 8, 65536, 8, 1, 2, 1))
         .hasMessage("Invalid max-ratio: 2.0 (makes pictures of 65536 x 8 too large)");
+  }
+
+  @Test
+  void objectsArePaintedTheSmallestOnTop() {
+    byte[] large = {1, 1, 1, 0, 0, 0};
+    byte[] small = {0, 1, 0, 0, 0, 0};
+    DetectedObject box = new DetectedObject(7, 0, 0, 3, 2, 6, false, "");
+    List<DetectedObject> objects =
+        List.of(object(5, 1, small, 3), box, object(4, 3, large, 3)); // the large one comes last
+    byte[] png = Images.encodePng(Drawings.noise(3, 2, 3, 256, 1));
+    Sample sample = new Sample("a", -1, 1, 2, 3, png, new byte[0], objects);
+    assertThat(transform(2, 2, 4, 4, 1, 1, 1).evaluate(sample).labels())
+        .containsExactly(4, 5, 4, 255, 255, 255);
+  }
+
+  private static DetectedObject object(int category, double area, byte[] mask, int width) {
+    String rle = Rle.ofMask(mask, mask.length / width, width).toString();
+    return new DetectedObject(category, 0, 0, 1, 1, area, false, rle);
   }
 
   @Test
@@ -321,7 +349,7 @@ final class SegmentationTransformTest {
     Set<Integer> seen = new HashSet<>();
     for (int epoch = 0; epoch < 5; epoch++) {
       Trained trained = train(transform, sample, 1, epoch);
-      Arrays.stream(trained.labels).forEach(seen::add);
+      Arrays.stream(trained.labels).forEach(label -> seen.add((int) label));
       for (float value : trained.image) {
         assertThat(value).isBetween(-2.2f, 2.7f);
       }
@@ -359,8 +387,8 @@ final class SegmentationTransformTest {
   private static Trained train(
       SegmentationTransform transform, Sample sample, long seed, int epoch) {
     float[] image = new float[3 * transform.size()];
-    int[] labels = new int[transform.size()];
-    transform.train(sample, seed, epoch, image, 0, labels, 0);
+    long[] labels = new long[transform.size()];
+    transform.train(sample, seed, epoch, 0, image, 0, labels, 0);
     return new Trained(image, labels);
   }
 }

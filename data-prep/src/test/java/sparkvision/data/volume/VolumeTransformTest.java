@@ -91,8 +91,8 @@ final class VolumeTransformTest {
     int epochs = 2000;
     for (int epoch = 0; epoch < epochs; epoch++) {
       float[] image = new float[125];
-      int[] mask = new int[125];
-      transform.train(sample, 1, epoch, image, 0, mask, 0);
+      long[] mask = new long[125];
+      transform.train(sample, 1, epoch, 0, image, 0, mask, 0);
       for (int i = 0; i < 125; i++) {
         assertThat((float) mask[i]).isEqualTo(labels[(int) image[i]]);
       }
@@ -123,8 +123,8 @@ final class VolumeTransformTest {
     Sample sample = sample(ones, ones);
     VolumeTransform transform = new VolumeTransform(moves(List.of(1, 5, 2), 1, 0, 0));
     float[] image = new float[12];
-    int[] labels = new int[11];
-    transform.train(sample, 1, 0, image, 2, labels, 1);
+    long[] labels = new long[11];
+    transform.train(sample, 1, 0, 0, image, 2, labels, 1);
     assertThat(image).containsExactly(0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0);
     assertThat(labels).containsExactly(0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0);
   }
@@ -133,7 +133,7 @@ final class VolumeTransformTest {
   void evaluationTakesTheCentre() {
     VolumeTransform transform = new VolumeTransform(moves(List.of(2, 1, 3), 1, 1, 0));
     float[] image = new float[6];
-    int[] labels = new int[6];
+    long[] labels = new long[6];
     Volume volume = counting(5, 2, 3);
     transform.evaluate(sample(volume, volume), image, 0, labels, 0);
     assertThat(image).containsExactly(6, 7, 8, 12, 13, 14);
@@ -227,8 +227,8 @@ final class VolumeTransformTest {
     int both = 0;
     for (int epoch = 0; epoch < 30; epoch++) {
       float[] image = new float[transform.size()];
-      int[] mask = new int[transform.size()];
-      transform.train(sample, 9, epoch, image, 0, mask, 0);
+      long[] mask = new long[transform.size()];
+      transform.train(sample, 9, epoch, 0, image, 0, mask, 0);
       int agreeing = 0;
       for (int i = 0; i < mask.length; i++) {
         boolean bright = image[i] > 5;
@@ -298,7 +298,7 @@ final class VolumeTransformTest {
   void saysWhatIsWrongWithSamplesAndOptions() {
     VolumeTransform transform = new VolumeTransform(moves(List.of(1, 1, 1), 0, 0, 0));
     Sample bare = sample(counting(2, 2, 2), null);
-    assertThatThrownBy(() -> transform.train(bare, 1, 0, new float[1], 0, new int[1], 0))
+    assertThatThrownBy(() -> transform.train(bare, 1, 0, 0, new float[1], 0, new long[1], 0))
         .isInstanceOf(DataException.class)
         .hasMessage("Cannot use sample a: it has no mask");
     Sample broken = new Sample("a", 0, 1, 1, 1, new byte[] {1}, new byte[0], List.of());
@@ -311,7 +311,7 @@ final class VolumeTransformTest {
     assertThatThrownBy(() -> moves(List.of(1, 2, 3), 0, 0, 0.5))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "Invalid rotate-90-probability: 0.5 (must be 0: no two sides of patch-size [1, 2, 3]"
+            "Invalid quarter-turn-probability: 0.5 (must be 0: no two sides of patch-size [1, 2, 3]"
                 + " are equal)");
     assertThatThrownBy(() -> moves(List.of(1, 2), 0, 0, 0))
         .isInstanceOf(IllegalArgumentException.class)

@@ -1,0 +1,119 @@
+package sparkvision.train;
+
+import java.io.Serializable;
+import java.util.List;
+import sparkvision.data.SampleTransform;
+import sparkvision.data.ShardManifest;
+import sparkvision.data.transform.Augment;
+import sparkvision.data.transform.Mixing;
+import sparkvision.data.transform.Resize;
+import sparkvision.engine.Engine;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Tensor;
+
+/**
+ * What depends on the task of a shard set: what a network is given, what it minimises, and what is
+ * measured of it.
+ */
+public sealed interface Objective extends Serializable
+    permits Classification, Segmentation, VolumeSegmentation {
+
+  /**
+   * The objective of training and evaluating on a shard set.
+   *
+   * @param place of the set, named in errors
+   * @param mean per channel, of the training set
+   * @param std per channel, likewise
+   * @throws IllegalArgumentException if there is none for its task, or a setting does not fit it
+   */
+  static Objective of(
+      ShardManifest shards, String place, TrainConfig config, List<Double> mean, List<Double> std) {
+    Objective objective =
+        switch (shards.task()) {
+          case CLASSIFICATION -> Classification.of(config, mean, std);
+          case SEGMENTATION, DETECTION ->
+              new Segmentation(
+                  config.segmentation(),
+                  new DenseLoss(config.loss(), config.labelSmoothing()),
+                  mean,
+                  std);
+          case VOLUME_SEGMENTATION ->
+              new VolumeSegmentation(
+                  config.volumes(), new DenseLoss(config.loss(), config.labelSmoothing()));
+          case VOLUME_CLASSIFICATION ->
+              throw new IllegalArgumentException(
+                  String.format(
+                      "Cannot learn from %s: it is a shard set for %s (must be for classification,"
+                          + " segmentation, detection or volume-segmentation)",
+                      place, shards.task()));
+        };
+    boolean dense = objective.labelShape().length > 0;
+    Mixing mixing = config.augment().mixing(0);
+    TrainConfig.check(
+        !dense || mixing.mixupAlpha() == 0,
+        "augment.mixup-alpha",
+        mixing.mixupAlpha(),
+        "0 for " + shards.task());
+    TrainConfig.check(
+        !dense || mixing.cutmixAlpha() == 0,
+        "augment.cutmix-alpha",
+        mixing.cutmixAlpha(),
+        "0 for " + shards.task());
+    TrainConfig.check(
+        dense || config.loss() == TrainConfig.Loss.CROSS_ENTROPY,
+        "loss",
+        "dice",
+        "cross-entropy for " + shards.task());
+    return objective;
+  }
+
+  /** The objective of evaluating a classifier of squares of so many pixels. */
+  static Objective classification(
+      int imageSize, int resize, Resize.Filter interpolation, List<Double> mean, List<Double> std) {
+    return new Classification(
+        new TrainConfig.Images(imageSize, resize, interpolation, 0, 0),
+        Augment.NONE,
+        Mixing.NONE,
+        0,
+        mean,
+        std);
+  }
+
+  /** The network's input along each spatial axis, pixels or voxels. */
+  int[] inputSize();
+
+  /** Of one sample; see {@link SampleTransform#labelShape}. */
+  long[] labelShape();
+
+  /**
+   * From samples to a network of so many input channels.
+   *
+   * @throws IllegalArgumentException if there are no such inputs
+   */
+  SampleTransform transform(int channels);
+
+  /** How batches are mixed in training. */
+  default Mixing mixing() {
+    return Mixing.NONE;
+  }
+
+  /**
+   * Logits that match the labels, the main ones first.
+   *
+   * @param outputs of the network
+   * @throws IllegalArgumentException if the network is for another task
+   */
+  List<Tensor> logits(Graph graph, List<Tensor> outputs, String model);
+
+  /** What is minimised, of unmixed batches. */
+  Tensor loss(Graph graph, List<Tensor> logits, Tensor labels);
+
+  /** Inputs of one forward pass in an evaluation, where the user wants {@code batchSize}. */
+  int evaluationBatch(int batchSize);
+
+  /** The name of {@link Scores#score}. */
+  String score();
+
+  /** Measures the network that an engine runs, with a batch of {@link #evaluationBatch}. */
+  Measurement measure(Engine engine, Network network, int classes);
+}
