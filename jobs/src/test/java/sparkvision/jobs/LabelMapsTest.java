@@ -229,9 +229,7 @@ class LabelMapsTest {
   private static void train(String name, String training, String validation, List<String> settings)
       throws Exception {
     List<String> all = new ArrayList<>(COMMON);
-    all.addAll(
-        List.of(
-            "input=" + CLUSTER.hdfs("/shards/" + training), "output=" + run(name)));
+    all.addAll(List.of("input=" + CLUSTER.hdfs("/shards/" + training), "output=" + run(name)));
     if (validation != null) {
       all.add("validation=" + CLUSTER.hdfs("/shards/" + validation));
     }
