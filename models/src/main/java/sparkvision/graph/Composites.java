@@ -45,6 +45,7 @@ final class Composites {
       case LINEAR -> linear(g, node);
       case ATTENTION -> attention(g, node);
       case CRISS_CROSS -> crissCross(g, node);
+      case SELECTIVE_SCAN -> selectiveScan(g, node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(g, node);
       default -> throw new IllegalStateException(node.kind() + " is no region");
     };
@@ -131,6 +132,45 @@ final class Composites {
     own = g.reshape(own, q.size(0), h, w, 1); // p (B, H, W, 1)
     Tensor once = g.subtract(both, g.multiply(own, values));
     return g.permute(g.divide(once, g.affine(own, -1, 1)), 0, 3, 1, 2); // (B, C, H, W)
+  }
+
+  /**
+   * The recurrence by doubling (Hillis and Steele, 1986): a state that knows the last {@code reach}
+   * elements and the decay over them give one that knows twice as many. Decays are products of
+   * numbers up to 1, so nothing overflows.
+   */
+  private static Tensor selectiveScan(Graph g, Node node) {
+    Tensor u = node.input(0); // (B, E, L)
+    long batch = u.size(0);
+    long channels = u.size(1);
+    long length = u.size(2);
+    long states = node.input(2).size(1);
+    boolean backward = node.integer("backward") == 1;
+    Tensor step = g.softplus(g.add(node.input(1), g.reshape(node.input(7), channels, 1)));
+    Tensor a = g.reshape(node.input(2), channels, 1, states);
+    Tensor b = g.reshape(g.permute(node.input(3), 0, 2, 1), batch, 1, length, states);
+    Tensor c = g.reshape(g.permute(node.input(4), 0, 2, 1), batch, 1, length, states);
+    Tensor decay = g.exp(g.multiply(g.reshape(step, batch, channels, length, 1), a));
+    Tensor drive = g.multiply(step, u);
+    Tensor state = g.multiply(g.reshape(drive, batch, channels, length, 1), b); // (B, E, L, N)
+    for (long reach = 1; reach < length; reach *= 2) {
+      state = g.add(state, g.multiply(decay, before(g, state, reach, backward, 0)));
+      if (2 * reach < length) {
+        decay = g.multiply(decay, before(g, decay, reach, backward, 1));
+      }
+    }
+    Tensor y = g.sum(g.multiply(state, c), 3); // (B, E, L)
+    y = g.add(y, g.multiply(u, g.reshape(node.input(5), channels, 1)));
+    return g.multiply(y, g.silu(node.input(6)));
+  }
+
+  /** At each of (B, E, L, N) what is {@code reach} elements earlier, {@code first} before all. */
+  private static Tensor before(Graph g, Tensor x, long reach, boolean backward, double first) {
+    long[] before = new long[4];
+    long[] after = new long[4];
+    (backward ? after : before)[2] = reach;
+    Tensor kept = g.narrow(x, 2, backward ? reach : 0, x.size(2) - reach);
+    return g.pad(kept, before, after, first);
   }
 
   private static Tensor softCrossEntropy(Graph g, Node node) {

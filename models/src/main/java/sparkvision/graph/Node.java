@@ -95,6 +95,13 @@ public record Node(
      * its column and its row (B, C, H, W), weighted by one softmax of q·k over those H + W − 1.
      */
     CRISS_CROSS,
+    /**
+     * Region. u, delta (B, E, L), a (E, N) negative, b, c (B, N, L), d (E), z (B, E, L), delta-bias
+     * (E) → y·silu(z) (B, E, L), where y is what a state of N numbers per channel gives along L;
+     * backward: 1 if it runs from the last element to the first. {@link Graph#selectiveScan} has the
+     * recurrence.
+     */
+    SELECTIVE_SCAN,
 
     // Functions of one tensor that keep its shape.
 
@@ -215,6 +222,7 @@ public record Node(
             LINEAR,
             ATTENTION,
             CRISS_CROSS,
+            SELECTIVE_SCAN,
             SOFT_CROSS_ENTROPY ->
             true;
         default -> false;

@@ -1,6 +1,7 @@
 package sparkvision.graph;
 
 import java.util.Arrays;
+import java.util.List;
 
 /** Shape arithmetic of the words: the shape that comes out, or one sentence on why none can. */
 final class Shapes {
@@ -275,6 +276,25 @@ final class Shapes {
         && v.size(0) == q.size(0)
         && v.size(2) == q.size(2)
         && v.size(3) == q.size(3);
+  }
+
+  /** Whether these are u, delta, a, b, c, d, z and delta-bias of a selective scan. */
+  static boolean scan(List<Tensor> inputs) {
+    Tensor u = inputs.get(0);
+    Tensor a = inputs.get(2);
+    if (u.rank() != 3 || a.rank() != 2) {
+      return false;
+    }
+    long[] sequence = u.shape();
+    long[] states = {u.size(0), a.size(1), u.size(2)};
+    long[] channels = {u.size(1)};
+    return a.size(0) == u.size(1)
+        && Arrays.equals(inputs.get(1).shape(), sequence)
+        && Arrays.equals(inputs.get(3).shape(), states)
+        && Arrays.equals(inputs.get(4).shape(), states)
+        && Arrays.equals(inputs.get(5).shape(), channels)
+        && Arrays.equals(inputs.get(6).shape(), sequence)
+        && Arrays.equals(inputs.get(7).shape(), channels);
   }
 
   // Moving elements.

@@ -372,6 +372,47 @@ public abstract sealed class Words permits Graph {
     return node(Node.Kind.CRISS_CROSS, List.of(q, k, v), Map.of(), v.shape());
   }
 
+  /**
+   * The selective scan of a state space model: with Δ = softplus(delta + delta-bias), for each
+   * channel and each of its N states
+   *
+   * <pre>
+   *   h_t = exp(Δ_t·a)·h_{t−1} + Δ_t·u_t·b_t      y_t = Σ c_t·h_t + d·u_t      result y_t·silu(z_t)
+   * </pre>
+   *
+   * from h = 0 on, in float32 whatever the precision. The input's term is Euler's (Δ·b), as in the
+   * authors' code, where the paper has a zero-order hold.
+   *
+   * @param u (B, E, L), as are {@code delta} and {@code z}
+   * @param a (E, N), negative
+   * @param b (B, N, L), as is {@code c}
+   * @param d (E), as is {@code deltaBias}
+   * @param backward whether t runs from L − 1 to 0
+   * @return (B, E, L)
+   * @see <a href="https://arxiv.org/abs/2312.00752">Gu and Dao, Mamba, 2023, section 3.2; {@code
+   *     selective_scan_ref} in mamba_ssm/ops/selective_scan_interface.py</a>
+   */
+  public Tensor selectiveScan(
+      Tensor u,
+      Tensor delta,
+      Tensor a,
+      Tensor b,
+      Tensor c,
+      Tensor d,
+      Tensor z,
+      Tensor deltaBias,
+      boolean backward) {
+    List<Tensor> inputs = List.of(u, delta, a, b, c, d, z, deltaBias);
+    if (!Shapes.scan(inputs)) {
+      throw Shapes.error(
+          "Cannot scan %s: they must be u and delta (B, E, L), a (E, N), b and c (B, N, L), d (E), z"
+              + " (B, E, L), delta-bias (E)",
+          inputs);
+    }
+    return node(
+        Node.Kind.SELECTIVE_SCAN, inputs, Map.of("backward", backward ? 1 : 0), u.shape());
+  }
+
   // Moving elements.
 
   /** Joins tensors along axis 1, the channels; the other sizes must agree. */

@@ -101,7 +101,7 @@ final class PlainGridLoops implements GridLoops {
   }
 
   /** log(1 + u) = 2·artanh(s) = 2·(s + s³/3 + s⁵/5 ...) with s = u / (2 + u), of u up to 1. */
-  private static float logOfOnePlus(float u) {
+  static float logOfOnePlus(float u) {
     float s = u / (u + 2);
     float square = s * s;
     float sum = Math.fma(1f / 15, square, 1f / 13);

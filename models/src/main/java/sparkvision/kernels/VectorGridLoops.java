@@ -435,7 +435,7 @@ final class VectorGridLoops implements GridLoops {
     return PlainGridLoops.folded(parts, count);
   }
 
-  private static FloatVector logOfOnePlus(FloatVector u) {
+  static FloatVector logOfOnePlus(FloatVector u) {
     FloatVector s = u.div(u.add(2));
     FloatVector square = s.mul(s);
     FloatVector sum = FIFTEENTH.fma(square, THIRTEENTH);

@@ -186,7 +186,9 @@ final class Words {
 
   /** What only kernels for large maps see; too large for naive loops. */
   static List<Case> large() {
-    return List.of(new Case("wide conv 2d", Words::wideConv));
+    return List.of(
+        new Case("wide conv 2d", Words::wideConv),
+        new Case("long selective scan", w -> w.selectiveScan(2, 70, 18, 75)));
   }
 
   /** All words, and a few networks of many words. */
@@ -223,6 +225,7 @@ final class Words {
     all.add(new Case("linear", Words::linear));
     all.add(new Case("attention", Words::attention));
     all.add(new Case("criss-cross", Words::crissCross));
+    all.add(new Case("selective scan", w -> w.selectiveScan(3, 5, 4, 7)));
 
     all.add(new Case("softmax", w -> w.along(w.shape(1, 5), w.g::softmax)));
     all.add(new Case("log softmax", w -> w.along(w.shape(1, 5), w.g::logSoftmax)));
@@ -496,6 +499,26 @@ final class Words {
     long[] narrow = joined(joined(batch, of(draw.number(1, 3))), map);
     Tensor v = normal(joined(joined(batch, of(draw.number(1, 4))), map));
     return g.crissCross(normal(narrow), normal(narrow), v);
+  }
+
+  /** With at most so many of each size. */
+  private Tensor selectiveScan(int batches, int channels, int states, int length) {
+    long batch = draw.number(1, batches);
+    long wide = draw.number(1, channels);
+    long deep = draw.number(1, states);
+    long tokens = draw.number(1, length);
+    long[] sequence = {batch, wide, tokens};
+    long[] perState = {batch, deep, tokens};
+    return g.selectiveScan(
+        normal(sequence),
+        normal(sequence),
+        g.scale(positive(wide, deep), -1),
+        normal(perState),
+        normal(perState),
+        normal(wide),
+        normal(sequence),
+        normal(wide),
+        draw.coin());
   }
 
   // Element by element, along an axis, over axes.

@@ -75,6 +75,7 @@ public final class Naive {
       case LINEAR -> linear(node);
       case ATTENTION -> attention(node);
       case CRISS_CROSS -> crissCross(node);
+      case SELECTIVE_SCAN -> selectiveScan(node);
       case SOFTMAX, LOG_SOFTMAX -> softmax(node);
       case RELU -> map(node, v -> Math.max(v, 0));
       case LEAKY_RELU -> map(node, v -> v < 0 ? node.number("slope") * v : v);
@@ -452,6 +453,30 @@ public final class Naive {
             }
           }
           return above / below;
+        });
+  }
+
+  private double[] selectiveScan(Node node) {
+    long last = node.output().size(2) - 1;
+    boolean backward = node.integer("backward") == 1;
+    return each(
+        node,
+        at -> {
+          double y = in(node, 5, at[1]) * in(node, 0, at);
+          for (long n = 0; n < node.input(2).size(1); n++) {
+            double h = 0;
+            for (long t = 0; t <= (backward ? last - at[2] : at[2]); t++) {
+              long token = backward ? last - t : t;
+              double raw = in(node, 1, at[0], at[1], token) + in(node, 7, at[1]);
+              double step = raw > 20 ? raw : Math.log1p(Math.exp(raw));
+              double decay = Math.exp(step * in(node, 2, at[1], n));
+              double u = in(node, 0, at[0], at[1], token);
+              h = decay * h + step * u * in(node, 3, at[0], n, token);
+            }
+            y += in(node, 4, at[0], n, at[2]) * h;
+          }
+          double z = in(node, 6, at);
+          return y * z / (1 + Math.exp(-z));
         });
   }
 

@@ -172,6 +172,9 @@ final class Sentences {
 
     ALL.put("attention to what differs", g -> g.attention(x(g, 4, 5), y(g, 6, 5), z(g, 6, 2), -1));
     ALL.put("criss-cross", g -> g.crissCross(x(g, 2, 3, 4, 5), y(g, 2, 3, 4, 5), z(g, 2, 2, 4, 5)));
+    ALL.put("selective scan", g -> scan(g, 11, false));
+    ALL.put("selective scan backward", g -> scan(g, 8, true));
+    ALL.put("selective scan of one", g -> scan(g, 1, false));
 
     ALL.put("softmax", g -> g.softmax(x(g, 2, 3, 4), -1));
     ALL.put("softmax of channels", g -> g.softmax(g.scale(x(g, 2, 3, 4, 2), 50), 1));
@@ -341,6 +344,19 @@ final class Sentences {
 
   private static Tensor z(Graph g, long... shape) {
     return g.parameter("z", Draw.normal(), shape);
+  }
+
+  private static Tensor scan(Graph g, long length, boolean backward) {
+    return g.selectiveScan(
+        x(g, 2, 3, length),
+        y(g, 2, 3, length),
+        g.scale(g.exp(g.parameter("a", Draw.normal(), 3, 4)), -1),
+        g.parameter("b", Draw.normal(), 2, 4, length),
+        g.parameter("c", Draw.normal(), 2, 4, length),
+        g.parameter("d", Draw.normal(), 3),
+        z(g, 2, 3, length),
+        g.parameter("bias", Draw.normal(), 3),
+        backward);
   }
 
   private static Tensor positive(Graph g) {

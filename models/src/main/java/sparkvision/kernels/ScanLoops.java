@@ -1,0 +1,152 @@
+package sparkvision.kernels;
+
+/**
+ * The loops of the selective scan, as {@link Loops}: written twice, with the same bits.
+ *
+ * <p>They work on <em>blocks</em>, tokens x {@link #COLUMNS} numbers: some tokens of as many
+ * channels. A scan has its numbers per channel and state in blocks of states x columns, and those
+ * per token and state as blocks of tokens x columns, one after the other, of which each has the
+ * next states as its columns.
+ */
+public interface ScanLoops {
+
+  /** Columns of a block. */
+  int COLUMNS = 16;
+
+  /** The vector API's if this JVM has it, else the plain ones. */
+  static ScanLoops best() {
+    return Choice.BEST;
+  }
+
+  /**
+   * Reads {@code tokens} rows of x, the first at {@code row} and each {@code step} further, and
+   * {@code width} columns from {@code column} on; what a block has beyond them becomes zero.
+   */
+  void load(
+      Rows x, int row, int step, int column, int width, int tokens, float[] block, int blockAt);
+
+  /** Writes a block to where {@link #load} would read it. */
+  void store(float[] block, Rows y, int row, int step, int column, int width, int tokens);
+
+  /** raw = x + shift of the column; y = log(1 + exp(raw)). */
+  void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y);
+
+  /** Multiplies g by the slope of softplus at {@code raw}. */
+  void softplusGradient(float[] raw, int tokens, float[] g);
+
+  /** y = x·silu(z). */
+  void gate(float[] x, float[] z, int tokens, float[] y);
+
+  /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
+  void gateGradient(float[] x, float[] z, float[] g, int tokens);
+
+  /**
+   * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, state by state.
+   *
+   * @param delta at least 0
+   * @param drive the input times delta
+   * @param a at most 0, a block of states
+   * @param b per token and state, as c
+   * @param h the states before the first token, a block; becomes that of the last one
+   */
+  void scan(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int states,
+      int tokens,
+      float[] h,
+      float[] y);
+
+  /** What {@link #scanGradient} takes and gives, beside what {@link #scan} takes. */
+  final class Gradients {
+    /** The gradient of y, a block. */
+    public final float[] y;
+
+    /** Grow by the gradients of delta and drive, blocks. */
+    public final float[] delta;
+
+    public final float[] drive;
+
+    /** Grows by the gradient of a, a block of states. */
+    public float[] a;
+
+    /** What the tokens behind these say of the gradient of h; becomes what these say. */
+    public float[] h;
+
+    /** Grow by the gradients of b and c: a block of tokens for each state, to be {@link #fold}ed. */
+    public final float[] b;
+
+    public final float[] c;
+
+    private final float[] decays;
+    private final float[] history;
+
+    public Gradients(int states, int tokens) {
+      int block = tokens * COLUMNS;
+      y = new float[block];
+      delta = new float[block];
+      drive = new float[block];
+      b = new float[states * block];
+      c = new float[states * block];
+      decays = new float[block];
+      history = new float[block + COLUMNS];
+    }
+
+    /** Of one state: exp(delta_t·a). */
+    float[] decays() {
+      return decays;
+    }
+
+    /** Of one state: h before the first token and after each. */
+    float[] history() {
+      return history;
+    }
+  }
+
+  /**
+   * As {@link #scan}, of which it repeats the forward pass, and its gradients.
+   *
+   * @param h the states before the first token; not changed
+   */
+  void scanGradient(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int states,
+      int tokens,
+      float[] h,
+      float[] y,
+      Gradients gradients);
+
+  /**
+   * The sum of every row of a block.
+   *
+   * @param sums gets one number a row from {@code at} on, and anything in the {@link #COLUMNS}
+   *     behind them
+   */
+  void fold(float[] block, int first, int rows, float[] sums, int at);
+
+  /** Where {@link #best} is looked up once. */
+  final class Choice {
+    private static final ScanLoops BEST =
+        Loops.best() instanceof PlainLoops ? new PlainScanLoops() : vector();
+
+    private Choice() {}
+
+    private static ScanLoops vector() {
+      try { // by name, as for Loops
+        return Class.forName("sparkvision.kernels.VectorScanLoops")
+            .asSubclass(ScanLoops.class)
+            .getDeclaredConstructor()
+            .newInstance();
+      } catch (ReflectiveOperationException e) {
+        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
+      }
+    }
+  }
+}

@@ -1,0 +1,139 @@
+package sparkvision.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.junit.jupiter.api.Test;
+import sparkvision.Draw;
+
+/** The loops of the selective scan: the same bits with vectors and without. */
+class ScanLoopsTest {
+
+  private static final int TOKENS = 7;
+  private static final int STATES = 19;
+  private static final int BLOCK = TOKENS * ScanLoops.COLUMNS;
+
+  private final ScanLoops plain = new PlainScanLoops();
+  private final ScanLoops vector = new VectorScanLoops();
+
+  private static float[] normal(long seed, int count) {
+    return Draw.normal(seed, count).floats();
+  }
+
+  @Test
+  void scansAlike() {
+    Scan one = new Scan();
+    Scan other = new Scan();
+    one.run(plain);
+    other.run(vector);
+    assertThat(other.h).isEqualTo(one.h);
+    assertThat(other.y).isEqualTo(one.y);
+    assertThat(other.gradients.y).isEqualTo(one.gradients.y);
+    assertThat(other.gradients.delta).isEqualTo(one.gradients.delta);
+    assertThat(other.gradients.drive).isEqualTo(one.gradients.drive);
+    assertThat(other.gradients.a).isEqualTo(one.gradients.a);
+    assertThat(other.gradients.b).isEqualTo(one.gradients.b);
+    assertThat(other.gradients.c).isEqualTo(one.gradients.c);
+    assertThat(other.gradients.h).isEqualTo(one.gradients.h);
+    assertThat(one.gradients.h).doesNotContain(0);
+  }
+
+  private static final class Scan {
+    final float[] delta = normal(1, BLOCK);
+    final float[] drive = normal(2, BLOCK);
+    final float[] a = normal(3, STATES * ScanLoops.COLUMNS);
+    final float[] b = normal(4, 2 * BLOCK);
+    final float[] c = normal(5, 2 * BLOCK);
+    final float[] h = normal(6, STATES * ScanLoops.COLUMNS);
+    final float[] y = normal(7, BLOCK);
+    final ScanLoops.Gradients gradients = new ScanLoops.Gradients(STATES, TOKENS);
+
+    void run(ScanLoops loops) {
+      for (int i = 0; i < delta.length; i++) {
+        delta[i] = Math.abs(delta[i]);
+      }
+      for (int i = 0; i < a.length; i++) {
+        a[i] = -Math.abs(a[i]);
+      }
+      float[] begin = h.clone();
+      loops.scan(delta, drive, a, b, c, STATES, TOKENS, h, y);
+      System.arraycopy(normal(8, BLOCK), 0, gradients.y, 0, BLOCK);
+      gradients.a = normal(9, a.length);
+      gradients.h = normal(10, h.length);
+      loops.scanGradient(
+          delta, drive, a, b, c, STATES, TOKENS, begin, new float[BLOCK], gradients);
+    }
+  }
+
+  @Test
+  void gatesAlike() {
+    float[] x = normal(1, BLOCK);
+    float[] shift = normal(2, ScanLoops.COLUMNS);
+    float[] z = normal(3, BLOCK);
+    float[][] results = new float[2][];
+    for (int i = 0; i < 2; i++) {
+      ScanLoops loops = i == 0 ? plain : vector;
+      float[] raw = new float[BLOCK];
+      float[] steps = new float[BLOCK];
+      loops.softplus(x, shift, TOKENS, raw, steps);
+      float[] g = normal(4, BLOCK);
+      loops.softplusGradient(raw, TOKENS, g);
+      float[] y = new float[BLOCK];
+      loops.gate(steps, z, TOKENS, y);
+      float[] ofZ = z.clone();
+      loops.gateGradient(steps, ofZ, g, TOKENS);
+      results[i] = new float[3 * BLOCK];
+      System.arraycopy(y, 0, results[i], 0, BLOCK);
+      System.arraycopy(g, 0, results[i], BLOCK, BLOCK);
+      System.arraycopy(ofZ, 0, results[i], 2 * BLOCK, BLOCK);
+    }
+    assertThat(results[1]).isEqualTo(results[0]);
+    assertThat(results[0][3])
+        .isCloseTo((float) (Math.log1p(Math.exp(x[3] + shift[3])) * silu(z[3])), within(1e-6f));
+  }
+
+  private static double silu(double z) {
+    return z / (1 + Math.exp(-z));
+  }
+
+  @Test
+  void movesAlikeInBothDirections() {
+    int columns = 21;
+    ByteBuffer data =
+        ByteBuffer.allocateDirect(TOKENS * columns * Float.BYTES).order(ByteOrder.nativeOrder());
+    data.asFloatBuffer().put(normal(1, TOKENS * columns));
+    Rows x = new Rows(data, Type.FLOAT32, columns);
+    for (ScanLoops loops : new ScanLoops[] {plain, vector}) {
+      float[] block = normal(2, BLOCK + 3);
+      loops.load(x, TOKENS - 1, -1, 16, 5, TOKENS, block, 3);
+      for (int t = 0; t < TOKENS; t++) {
+        for (int c = 0; c < ScanLoops.COLUMNS; c++) {
+          float expected = c < 5 ? x.get(TOKENS - 1 - t, 16 + c) : 0;
+          assertThat(block[3 + t * ScanLoops.COLUMNS + c]).isEqualTo(expected);
+        }
+      }
+      float[] other = normal(3, BLOCK);
+      loops.store(other, x, 0, 1, 0, ScanLoops.COLUMNS, TOKENS);
+      assertThat(x.get(2, 15)).isEqualTo(other[2 * ScanLoops.COLUMNS + 15]);
+    }
+  }
+
+  @Test
+  void foldsAlike() {
+    float[] block = normal(1, BLOCK);
+    float[] one = new float[TOKENS + ScanLoops.COLUMNS];
+    float[] other = new float[TOKENS + ScanLoops.COLUMNS];
+    plain.fold(block, 1, TOKENS - 1, one, 1);
+    vector.fold(block, 1, TOKENS - 1, other, 1);
+    for (int row = 1; row < TOKENS; row++) {
+      assertThat(other[row]).isEqualTo(one[row]);
+      float sum = 0;
+      for (int c = 0; c < ScanLoops.COLUMNS; c++) {
+        sum += block[row * ScanLoops.COLUMNS + c];
+      }
+      assertThat(one[row]).isCloseTo(sum, within(1e-5f));
+    }
+  }
+}
