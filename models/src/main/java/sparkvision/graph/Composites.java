@@ -3,6 +3,7 @@ package sparkvision.graph;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
 
@@ -45,6 +46,7 @@ final class Composites {
       case LINEAR -> linear(g, node);
       case ATTENTION -> attention(g, node);
       case CRISS_CROSS -> crissCross(g, node);
+      case CAUSAL_CONV -> causalConv(g, node);
       case SELECTIVE_SCAN -> selectiveScan(g, node);
       case SOFT_CROSS_ENTROPY -> softCrossEntropy(g, node);
       default -> throw new IllegalStateException(node.kind() + " is no region");
@@ -132,6 +134,27 @@ final class Composites {
     own = g.reshape(own, q.size(0), h, w, 1); // p (B, H, W, 1)
     Tensor once = g.subtract(both, g.multiply(own, values));
     return g.permute(g.divide(once, g.affine(own, -1, 1)), 0, 3, 1, 2); // (B, C, H, W)
+  }
+
+  /** Causal from the end: the taps in reverse, with zeros behind the sequence. */
+  private static Tensor causalConv(Graph g, Node node) {
+    boolean backward = node.integer("backward") == 1;
+    Tensor weight = node.input(1);
+    long taps = weight.size(2);
+    long[] none = {0};
+    long[] one = {1};
+    long[] zeros = {taps - 1};
+    Map<String, Object> attributes =
+        Map.of(
+            "kernel", new long[] {taps},
+            "stride", one,
+            "padding", backward ? none : zeros,
+            "padding-after", backward ? zeros : none,
+            "dilation", one,
+            "groups", weight.size(0));
+    Tensor read = backward ? g.flip(weight, 2) : weight;
+    List<Tensor> inputs = List.of(node.input(0), read, node.input(2));
+    return g.silu(g.node(Node.Kind.CONV, inputs, attributes, node.output().shape()));
   }
 
   /**

@@ -96,6 +96,12 @@ public record Node(
      */
     CRISS_CROSS,
     /**
+     * Region. x (B, E, L), weight (E, 1, k) with k up to {@link Shapes#MOST_TAPS}, bias (E) → silu of
+     * each channel's causal convolution (B, E, L); backward: 1 if it is causal from the last element
+     * to the first.
+     */
+    CAUSAL_CONV,
+    /**
      * Region. u, delta (B, E, L), a (E, N) negative, b, c (B, N, L), d (E), z (B, E, L), delta-bias
      * (E) → y·silu(z) (B, E, L), where y is what a state of N numbers per channel gives along L;
      * backward: 1 if it runs from the last element to the first. {@link Graph#selectiveScan} has the
@@ -140,7 +146,7 @@ public record Node(
 
     // Arithmetic, element by element: shapes are broadcast as in NumPy, on either side.
 
-    /** x, y → x + y. */
+    /** x, y → x + y; float32 (may be missing): 1 if it is not to be kept more coarsely. */
     ADD,
     /** x, y → x − y. */
     SUBTRACT,
@@ -222,6 +228,7 @@ public record Node(
             LINEAR,
             ATTENTION,
             CRISS_CROSS,
+            CAUSAL_CONV,
             SELECTIVE_SCAN,
             SOFT_CROSS_ENTROPY ->
             true;

@@ -278,6 +278,19 @@ final class Shapes {
         && v.size(3) == q.size(3);
   }
 
+  /** What a causal convolution with its activation may have, elements. */
+  static final int MOST_TAPS = 16;
+
+  /** Whether these are the input, the weight and the bias of a causal convolution. */
+  static boolean causal(Tensor x, Tensor weight, Tensor bias) {
+    return x.rank() == 3
+        && weight.rank() == 3
+        && weight.size(0) == x.size(1)
+        && weight.size(1) == 1
+        && weight.size(2) <= MOST_TAPS
+        && Arrays.equals(bias.shape(), new long[] {x.size(1)});
+  }
+
   /** Whether these are u, delta, a, b, c, d, z and delta-bias of a selective scan. */
   static boolean scan(List<Tensor> inputs) {
     Tensor u = inputs.get(0);

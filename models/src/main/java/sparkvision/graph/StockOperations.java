@@ -109,6 +109,7 @@ final class StockOperations {
           LINEAR,
           ATTENTION,
           CRISS_CROSS,
+          CAUSAL_CONV,
           SELECTIVE_SCAN,
           SOFT_CROSS_ENTROPY ->
           throw new IllegalStateException(node.kind() + " should have been lowered");

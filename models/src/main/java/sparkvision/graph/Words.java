@@ -145,6 +145,17 @@ public abstract sealed class Words permits Graph {
     return pairwise(Node.Kind.ADD, x, y);
   }
 
+  /**
+   * x + y of one shape, kept in float32 whatever the precision: the residual stream of a network
+   * that is deep.
+   */
+  public Tensor addInFloat32(Tensor x, Tensor y) {
+    if (!Arrays.equals(x.shape(), y.shape())) {
+      throw Shapes.error("Cannot add %s to %s in float32: their shapes differ", y, x);
+    }
+    return node(Node.Kind.ADD, List.of(x, y), Map.of("float32", 1), x.shape());
+  }
+
   /** x − y. */
   public Tensor subtract(Tensor x, Tensor y) {
     return pairwise(Node.Kind.SUBTRACT, x, y);
@@ -370,6 +381,32 @@ public abstract sealed class Words permits Graph {
           q, k, v);
     }
     return node(Node.Kind.CRISS_CROSS, List.of(q, k, v), Map.of(), v.shape());
+  }
+
+  /**
+   * SiLU of a convolution of every channel by itself that sees no later element: y_t = silu(bias +
+   * Σ weight_i · x_{t − k + 1 + i}), with zeros before the sequence.
+   *
+   * @param x (B, E, L)
+   * @param weight (E, 1, k), k at most {@link Shapes#MOST_TAPS}
+   * @param bias (E)
+   * @param backward whether t runs from L − 1 to 0, so that it sees no earlier element
+   * @return (B, E, L)
+   * @see <a href="https://arxiv.org/abs/2312.00752">Gu and Dao, Mamba, 2023, section 3.4 and figure
+   *     3</a>
+   */
+  public Tensor causalConv(Tensor x, Tensor weight, Tensor bias, boolean backward) {
+    if (!Shapes.causal(x, weight, bias)) {
+      throw Shapes.error(
+          "Cannot apply causal conv to %s with %s and %s: they must be (B, E, L), (E, 1, k) with k at"
+              + " most %d, and (E)",
+          x, weight, bias, Shapes.MOST_TAPS);
+    }
+    return node(
+        Node.Kind.CAUSAL_CONV,
+        List.of(x, weight, bias),
+        Map.of("backward", backward ? 1 : 0),
+        x.shape());
   }
 
   /**

@@ -18,10 +18,11 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void store(float[] block, Rows y, int row, int step, int column, int width, int tokens) {
+  public void store(
+      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens) {
     for (int t = 0; t < tokens; t++) {
       for (int c = 0; c < width; c++) {
-        PlainLoops.store(y, row + t * step, column + c, block[t * COLUMNS + c]);
+        PlainLoops.store(y, row + t * step, column + c, block[blockAt + t * COLUMNS + c]);
       }
     }
   }
@@ -61,6 +62,41 @@ final class PlainScanLoops implements ScanLoops {
       float share = sigmoid(z[i]);
       float slope = share * Math.fma(z[i], 1 - share, 1);
       z[i] = g[i] * x[i] * slope;
+    }
+  }
+
+  @Override
+  public void convolve(
+      float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
+    for (int i = 0; i < tokens * COLUMNS; i++) {
+      float sum = bias[i % COLUMNS];
+      for (int tap = 0; tap < taps; tap++) {
+        sum = Math.fma(weight[tap * COLUMNS + i % COLUMNS], x[i + tap * COLUMNS], sum);
+      }
+      y[i] = sum;
+    }
+  }
+
+  @Override
+  public void convolveGradient(
+      float[] x,
+      float[] weight,
+      float[] g,
+      int taps,
+      int tokens,
+      float[] ofX,
+      float[] ofWeight,
+      float[] ofBias) {
+    for (int i = 0; i < tokens * COLUMNS; i++) {
+      ofBias[i % COLUMNS] += g[i];
+    }
+    for (int tap = 0; tap < taps; tap++) {
+      for (int i = 0; i < tokens * COLUMNS; i++) {
+        int from = i + tap * COLUMNS;
+        int own = tap * COLUMNS + i % COLUMNS;
+        ofX[from] = Math.fma(weight[own], g[i], ofX[from]);
+        ofWeight[own] = Math.fma(g[i], x[from], ofWeight[own]);
+      }
     }
   }
 

@@ -26,7 +26,8 @@ public interface ScanLoops {
       Rows x, int row, int step, int column, int width, int tokens, float[] block, int blockAt);
 
   /** Writes a block to where {@link #load} would read it. */
-  void store(float[] block, Rows y, int row, int step, int column, int width, int tokens);
+  void store(
+      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens);
 
   /** raw = x + shift of the column; y = log(1 + exp(raw)). */
   void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y);
@@ -39,6 +40,30 @@ public interface ScanLoops {
 
   /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
   void gateGradient(float[] x, float[] z, float[] g, int tokens);
+
+  /**
+   * y_t = bias + Σ weight_i·x_{t + i}.
+   *
+   * @param x a block with {@code taps} − 1 tokens more than y
+   * @param weight a block of taps
+   */
+  void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y);
+
+  /**
+   * The gradients of {@link #convolve}.
+   *
+   * @param g that of y
+   * @param ofX grows, as the others, by the gradient of x
+   */
+  void convolveGradient(
+      float[] x,
+      float[] weight,
+      float[] g,
+      int taps,
+      int tokens,
+      float[] ofX,
+      float[] ofWeight,
+      float[] ofBias);
 
   /**
    * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, state by state.

@@ -40,15 +40,16 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void store(float[] block, Rows y, int row, int step, int column, int width, int tokens) {
+  public void store(
+      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens) {
     int whole = FLOATS.loopBound(width);
     for (int t = 0; t < tokens; t++) {
       int to = row + t * step;
       for (int c = 0; c < whole; c += LANES) {
-        VectorLoops.store(y, to, column + c, at(block, t * COLUMNS + c));
+        VectorLoops.store(y, to, column + c, at(block, blockAt + t * COLUMNS + c));
       }
       for (int c = whole; c < width; c++) {
-        PlainLoops.store(y, to, column + c, block[t * COLUMNS + c]);
+        PlainLoops.store(y, to, column + c, block[blockAt + t * COLUMNS + c]);
       }
     }
   }
@@ -96,6 +97,66 @@ final class VectorScanLoops implements ScanLoops {
       FloatVector slope = share.mul(value.fma(ONE.sub(share), ONE));
       at(g, i).mul(at(x, i)).mul(slope).intoArray(z, i);
     }
+  }
+
+  @Override
+  public void convolve(
+      float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
+    for (int column = 0; column < COLUMNS; column += LANES) {
+      FloatVector shift = at(bias, column);
+      for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+        FloatVector sum = shift;
+        for (int tap = 0; tap < taps; tap++) {
+          sum = at(weight, tap * COLUMNS + column).fma(at(x, i + tap * COLUMNS), sum);
+        }
+        sum.intoArray(y, i);
+      }
+    }
+  }
+
+  @Override
+  public void convolveGradient(
+      float[] x,
+      float[] weight,
+      float[] g,
+      int taps,
+      int tokens,
+      float[] ofX,
+      float[] ofWeight,
+      float[] ofBias) {
+    for (int column = 0; column < COLUMNS; column += LANES) {
+      addColumn(g, column, tokens, ofBias);
+      for (int tap = 0; tap < taps; tap++) {
+        goBack(x, weight, g, tap * COLUMNS, column, tokens, ofX, ofWeight);
+      }
+    }
+  }
+
+  private static void addColumn(float[] g, int column, int tokens, float[] sums) {
+    FloatVector sum = at(sums, column);
+    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+      sum = sum.add(at(g, i));
+    }
+    sum.intoArray(sums, column);
+  }
+
+  private static void goBack(
+      float[] x,
+      float[] weight,
+      float[] g,
+      int tap,
+      int column,
+      int tokens,
+      float[] ofX,
+      float[] ofWeight) {
+    FloatVector factor = at(weight, tap + column);
+    FloatVector sum = at(ofWeight, tap + column);
+    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+      FloatVector given = at(g, i);
+      factor.fma(given, at(ofX, i + tap)).intoArray(ofX, i + tap);
+      sum = given.fma(at(x, i + tap), sum);
+    }
+    sum.intoArray(ofWeight, tap + column);
   }
 
   @Override

@@ -134,7 +134,7 @@ final class Pairs {
    * stays so, but a parameter alone, such as a position embedding, does not make it so.
    */
   private static Type resultType(Node node, Lowering l) {
-    Type type = null;
+    Type type = node.attributes().containsKey("float32") ? Type.FLOAT32 : null;
     for (int i = 0; i < 2; i++) {
       boolean whole = node.input(i).elements() == node.output().elements();
       if (whole && !l.isVariable(node.input(i))) {

@@ -188,6 +188,7 @@ final class Words {
   static List<Case> large() {
     return List.of(
         new Case("wide conv 2d", Words::wideConv),
+        new Case("long causal conv with its activation", w -> w.causalConvSilu(70, 75)),
         new Case("long selective scan", w -> w.selectiveScan(2, 70, 18, 75)));
   }
 
@@ -225,6 +226,7 @@ final class Words {
     all.add(new Case("linear", Words::linear));
     all.add(new Case("attention", Words::attention));
     all.add(new Case("criss-cross", Words::crissCross));
+    all.add(new Case("causal conv with its activation", w -> w.causalConvSilu(5, 7)));
     all.add(new Case("selective scan", w -> w.selectiveScan(3, 5, 4, 7)));
 
     all.add(new Case("softmax", w -> w.along(w.shape(1, 5), w.g::softmax)));
@@ -499,6 +501,14 @@ final class Words {
     long[] narrow = joined(joined(batch, of(draw.number(1, 3))), map);
     Tensor v = normal(joined(joined(batch, of(draw.number(1, 4))), map));
     return g.crissCross(normal(narrow), normal(narrow), v);
+  }
+
+  /** With at most so many of each size. */
+  private Tensor causalConvSilu(int channels, int length) {
+    long wide = draw.number(1, channels);
+    long[] sequence = {draw.number(1, 3), wide, draw.number(1, length)};
+    return g.causalConv(
+        normal(sequence), normal(wide, 1, draw.number(1, 5)), normal(wide), draw.coin());
   }
 
   /** With at most so many of each size. */

@@ -75,6 +75,7 @@ public final class Naive {
       case LINEAR -> linear(node);
       case ATTENTION -> attention(node);
       case CRISS_CROSS -> crissCross(node);
+      case CAUSAL_CONV -> causalConv(node);
       case SELECTIVE_SCAN -> selectiveScan(node);
       case SOFTMAX, LOG_SOFTMAX -> softmax(node);
       case RELU -> map(node, v -> Math.max(v, 0));
@@ -453,6 +454,23 @@ public final class Naive {
             }
           }
           return above / below;
+        });
+  }
+
+  private double[] causalConv(Node node) {
+    long taps = node.input(1).size(2);
+    int step = node.integer("backward") == 1 ? -1 : 1;
+    return each(
+        node,
+        at -> {
+          double sum = in(node, 2, at[1]);
+          for (long tap = 0; tap < taps; tap++) {
+            long t = at[2] - step * (taps - 1 - tap);
+            if (t >= 0 && t < node.output().size(2)) {
+              sum += in(node, 1, at[1], 0, tap) * in(node, 0, at[0], at[1], t);
+            }
+          }
+          return sum / (1 + Math.exp(-sum));
         });
   }
 

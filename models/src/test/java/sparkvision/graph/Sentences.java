@@ -172,6 +172,8 @@ final class Sentences {
 
     ALL.put("attention to what differs", g -> g.attention(x(g, 4, 5), y(g, 6, 5), z(g, 6, 2), -1));
     ALL.put("criss-cross", g -> g.crissCross(x(g, 2, 3, 4, 5), y(g, 2, 3, 4, 5), z(g, 2, 2, 4, 5)));
+    ALL.put("causal conv with its activation", g -> causalConv(g, false));
+    ALL.put("causal conv with its activation, from the end", g -> causalConv(g, true));
     ALL.put("selective scan", g -> scan(g, 11, false));
     ALL.put("selective scan backward", g -> scan(g, 8, true));
     ALL.put("selective scan of one", g -> scan(g, 1, false));
@@ -344,6 +346,11 @@ final class Sentences {
 
   private static Tensor z(Graph g, long... shape) {
     return g.parameter("z", Draw.normal(), shape);
+  }
+
+  private static Tensor causalConv(Graph g, boolean backward) {
+    return g.causalConv(
+        x(g, 2, 3, 7), y(g, 3, 1, 4), g.parameter("b", Draw.normal(), 3), backward);
   }
 
   private static Tensor scan(Graph g, long length, boolean backward) {

@@ -115,9 +115,34 @@ class ScanLoopsTest {
         }
       }
       float[] other = normal(3, BLOCK);
-      loops.store(other, x, 0, 1, 0, ScanLoops.COLUMNS, TOKENS);
+      loops.store(other, 0, x, 0, 1, 0, ScanLoops.COLUMNS, TOKENS);
       assertThat(x.get(2, 15)).isEqualTo(other[2 * ScanLoops.COLUMNS + 15]);
     }
+  }
+
+  @Test
+  void convolvesAlike() {
+    int taps = 4;
+    float[] x = normal(1, BLOCK + (taps - 1) * ScanLoops.COLUMNS);
+    float[] weight = normal(2, taps * ScanLoops.COLUMNS);
+    float[] g = normal(3, BLOCK);
+    float[][] results = new float[2][];
+    for (int i = 0; i < 2; i++) {
+      ScanLoops loops = i == 0 ? plain : vector;
+      float[] y = new float[BLOCK];
+      loops.convolve(x, weight, normal(4, ScanLoops.COLUMNS), taps, TOKENS, y);
+      float[] ofX = normal(5, x.length);
+      float[] ofWeight = normal(6, weight.length);
+      float[] ofBias = normal(7, ScanLoops.COLUMNS);
+      loops.convolveGradient(x, weight, g, taps, TOKENS, ofX, ofWeight, ofBias);
+      results[i] = new float[y.length + ofX.length + ofWeight.length + ofBias.length];
+      System.arraycopy(y, 0, results[i], 0, y.length);
+      System.arraycopy(ofX, 0, results[i], y.length, ofX.length);
+      System.arraycopy(ofWeight, 0, results[i], y.length + ofX.length, ofWeight.length);
+      System.arraycopy(
+          ofBias, 0, results[i], results[i].length - ofBias.length, ofBias.length);
+    }
+    assertThat(results[1]).isEqualTo(results[0]);
   }
 
   @Test
