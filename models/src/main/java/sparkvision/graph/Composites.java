@@ -146,12 +146,18 @@ final class Composites {
     long[] zeros = {taps - 1};
     Map<String, Object> attributes =
         Map.of(
-            "kernel", new long[] {taps},
-            "stride", one,
-            "padding", backward ? none : zeros,
-            "padding-after", backward ? zeros : none,
-            "dilation", one,
-            "groups", weight.size(0));
+            "kernel",
+            new long[] {taps},
+            "stride",
+            one,
+            "padding",
+            backward ? none : zeros,
+            "padding-after",
+            backward ? zeros : none,
+            "dilation",
+            one,
+            "groups",
+            weight.size(0));
     Tensor read = backward ? g.flip(weight, 2) : weight;
     List<Tensor> inputs = List.of(node.input(0), read, node.input(2));
     return g.silu(g.node(Node.Kind.CONV, inputs, attributes, node.output().shape()));

@@ -96,16 +96,16 @@ public record Node(
      */
     CRISS_CROSS,
     /**
-     * Region. x (B, E, L), weight (E, 1, k) with k up to {@link Shapes#MOST_TAPS}, bias (E) → silu of
-     * each channel's causal convolution (B, E, L); backward: 1 if it is causal from the last element
-     * to the first.
+     * Region. x (B, E, L), weight (E, 1, k) with k up to {@link Shapes#MOST_TAPS}, bias (E) → silu
+     * of each channel's causal convolution (B, E, L); backward: 1 if it is causal from the last
+     * element to the first.
      */
     CAUSAL_CONV,
     /**
      * Region. u, delta (B, E, L), a (E, N) negative, b, c (B, N, L), d (E), z (B, E, L), delta-bias
      * (E) → y·silu(z) (B, E, L), where y is what a state of N numbers per channel gives along L;
-     * backward: 1 if it runs from the last element to the first. {@link Graph#selectiveScan} has the
-     * recurrence.
+     * backward: 1 if it runs from the last element to the first. {@link Graph#selectiveScan} has
+     * the recurrence.
      */
     SELECTIVE_SCAN,
 

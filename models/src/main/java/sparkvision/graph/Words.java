@@ -446,8 +446,7 @@ public abstract sealed class Words permits Graph {
               + " (B, E, L), delta-bias (E)",
           inputs);
     }
-    return node(
-        Node.Kind.SELECTIVE_SCAN, inputs, Map.of("backward", backward ? 1 : 0), u.shape());
+    return node(Node.Kind.SELECTIVE_SCAN, inputs, Map.of("backward", backward ? 1 : 0), u.shape());
   }
 
   // Moving elements.

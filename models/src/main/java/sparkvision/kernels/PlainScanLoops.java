@@ -32,8 +32,7 @@ final class PlainScanLoops implements ScanLoops {
     for (int i = 0; i < tokens * COLUMNS; i++) {
       raw[i] = x[i] + shift[i % COLUMNS];
       y[i] =
-          Math.max(raw[i], 0)
-              + PlainGridLoops.logOfOnePlus(PlainGridLoops.exp(-Math.abs(raw[i])));
+          Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(PlainGridLoops.exp(-Math.abs(raw[i])));
     }
   }
 
@@ -66,8 +65,7 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void convolve(
-      float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
+  public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
     for (int i = 0; i < tokens * COLUMNS; i++) {
       float sum = bias[i % COLUMNS];
       for (int tap = 0; tap < taps; tap++) {

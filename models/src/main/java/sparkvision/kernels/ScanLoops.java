@@ -101,7 +101,9 @@ public interface ScanLoops {
     /** What the tokens behind these say of the gradient of h; becomes what these say. */
     public float[] h;
 
-    /** Grow by the gradients of b and c: a block of tokens for each state, to be {@link #fold}ed. */
+    /**
+     * Grow by the gradients of b and c: a block of tokens for each state, to be {@link #fold}ed.
+     */
     public final float[] b;
 
     public final float[] c;

@@ -100,8 +100,7 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void convolve(
-      float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
+  public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
     for (int column = 0; column < COLUMNS; column += LANES) {
       FloatVector shift = at(bias, column);
       for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {

@@ -142,8 +142,7 @@ final class CausalConv {
         List.of(x, weight, bias, dy),
         writes,
         () -> {
-          Program.Body items =
-              spans.dealt(l.program.team, () -> new Backward(dy, dx, perSequence));
+          Program.Body items = spans.dealt(l.program.team, () -> new Backward(dy, dx, perSequence));
           Team.Work rest = sums(perSequence, dWeight, dBias);
           return team -> {
             items.run(team);

@@ -75,7 +75,8 @@ final class SelectiveScan {
   private void emit() {
     List<Value> reads = List.of(u, delta, a, b, c, d, z, bias);
     List<Value> writes = kept == null ? List.of(y) : List.of(y, kept);
-    l.program.loop("scan", 6.0 * work(), reads, writes, () -> spans.dealt(l.program.team, Forward::new));
+    l.program.loop(
+        "scan", 6.0 * work(), reads, writes, () -> spans.dealt(l.program.team, Forward::new));
     l.bind(node.output(), y);
     if (kept != null) {
       l.tape(this::emitBackward);
@@ -227,8 +228,7 @@ final class SelectiveScan {
         l.program.rowMajor(
             "scratch", Type.FLOAT32, spans.batch, spans.spans, 2, spans.length, states);
     Value perSequence =
-        l.program.rowMajor(
-            "scratch", Type.FLOAT32, spans.batch, spans.blocks, states + 2, COLUMNS);
+        l.program.rowMajor("scratch", Type.FLOAT32, spans.batch, spans.blocks, states + 2, COLUMNS);
     writes.add(perSpan);
     writes.add(perSequence);
     l.program.loop(
@@ -238,8 +238,7 @@ final class SelectiveScan {
         writes,
         () -> {
           Program.Body items =
-              spans.dealt(
-                  l.program.team, () -> new Backward(dy, gradients, perSpan, perSequence));
+              spans.dealt(l.program.team, () -> new Backward(dy, gradients, perSpan, perSequence));
           Team.Work rest = new Sums(gradients, perSpan, perSequence)::run;
           return team -> {
             items.run(team);
@@ -326,8 +325,7 @@ final class SelectiveScan {
       Arrays.fill(g.drive, 0);
       g.a = ofRates[j];
       g.h = ofStates[j];
-      loops.scanGradient(
-          steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
+      loops.scanGradient(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
       loops.gateGradient(sums, gates, result, tokens);
       store(gates, dzs, j);
       for (int i = 0; i < tokens * COLUMNS; i++) {

@@ -349,8 +349,7 @@ final class Sentences {
   }
 
   private static Tensor causalConv(Graph g, boolean backward) {
-    return g.causalConv(
-        x(g, 2, 3, 7), y(g, 3, 1, 4), g.parameter("b", Draw.normal(), 3), backward);
+    return g.causalConv(x(g, 2, 3, 7), y(g, 3, 1, 4), g.parameter("b", Draw.normal(), 3), backward);
   }
 
   private static Tensor scan(Graph g, long length, boolean backward) {

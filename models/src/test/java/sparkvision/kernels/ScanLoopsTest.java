@@ -62,8 +62,7 @@ class ScanLoopsTest {
       System.arraycopy(normal(8, BLOCK), 0, gradients.y, 0, BLOCK);
       gradients.a = normal(9, a.length);
       gradients.h = normal(10, h.length);
-      loops.scanGradient(
-          delta, drive, a, b, c, STATES, TOKENS, begin, new float[BLOCK], gradients);
+      loops.scanGradient(delta, drive, a, b, c, STATES, TOKENS, begin, new float[BLOCK], gradients);
     }
   }
 
@@ -139,8 +138,7 @@ class ScanLoopsTest {
       System.arraycopy(y, 0, results[i], 0, y.length);
       System.arraycopy(ofX, 0, results[i], y.length, ofX.length);
       System.arraycopy(ofWeight, 0, results[i], y.length + ofX.length, ofWeight.length);
-      System.arraycopy(
-          ofBias, 0, results[i], results[i].length - ofBias.length, ofBias.length);
+      System.arraycopy(ofBias, 0, results[i], results[i].length - ofBias.length, ofBias.length);
     }
     assertThat(results[1]).isEqualTo(results[0]);
   }
