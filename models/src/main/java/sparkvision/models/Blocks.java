@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 
 /** The attention blocks by name, as models of their own. */
@@ -58,7 +59,25 @@ final class Blocks {
     blocks.put(
         "block/segformer",
         Part.of(1, Blocks::segFormer, "dim", "heads", "mlp-ratio", "sr-ratio", "height", "width"));
+    blocks.put(
+        "block/selective-scan",
+        Part.named(
+            List.of("u", "delta", "A", "B", "C", "D", "z", "delta_bias"), Blocks::selectiveScan));
+    blocks.put("mamba-mixer", Part.of(1, Blocks::mambaMixer, "dim", "state-size", "bidirectional"));
     return blocks;
+  }
+
+  private static List<Tensor> selectiveScan(Graph g, List<Tensor> x) {
+    return List.of(
+        g.selectiveScan(
+            x.get(0), x.get(1), x.get(2), x.get(3), x.get(4), x.get(5), x.get(6), x.get(7), false));
+  }
+
+  private static Part.Builder mambaMixer(Keys keys) {
+    int dim = keys.count("dim");
+    int stateSize = keys.count("state-size");
+    MambaMixer.Directions directions = keys.choice("bidirectional", MambaMixer.Directions.class);
+    return (g, x) -> List.of(new MambaMixer(g, "", dim, stateSize, directions, 1).apply(x.get(0)));
   }
 
   private static Part.Builder nonLocal(Keys keys) {

@@ -151,6 +151,16 @@ final class Keys {
     return share;
   }
 
+  /** A number in [0, 1]. */
+  double probability(String key) {
+    String allowed = "a number in [0, 1]";
+    double probability = read(key, config::getDouble, allowed);
+    if (!(probability >= 0 && probability <= 1)) {
+      throw invalid(key, allowed);
+    }
+    return probability;
+  }
+
   private <T> T read(String key, Function<String, T> reader, String allowed) {
     try {
       return reader.apply(key);

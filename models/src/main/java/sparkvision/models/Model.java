@@ -18,6 +18,11 @@ public interface Model {
    */
   List<long[]> inputShapes(int batch, int... imageSize);
 
+  /** What its inputs are called, in their order; empty if they are only numbered. */
+  default List<String> inputNames() {
+    return List.of();
+  }
+
   /**
    * Declares the parameters and computes the outputs.
    *

@@ -20,6 +20,7 @@ public final class Models {
     Map<String, Family> families = new LinkedHashMap<>();
     families.put("densenet", new Family(DenseNet::new, DenseNet.variants()));
     families.put("vit", new Family(Vit::new, Vit.variants()));
+    families.put("vim", new Family(Vim::new, Vim.variants()));
     families.put("pvt", new Family(Pvt::new, Pvt.variants()));
     families.put("segformer", new Family(SegFormer::new, SegFormer.variants()));
     families.put("attention-unet", new Family(AttentionUnet::new, AttentionUnet.variants()));

@@ -18,11 +18,13 @@ final class Part implements Model {
 
   private final String name;
   private final int inputs;
+  private final List<String> inputNames;
   private final Builder builder;
 
-  private Part(String name, int inputs, Builder builder) {
+  private Part(String name, int inputs, List<String> inputNames, Builder builder) {
     this.name = name;
     this.inputs = inputs;
+    this.inputNames = inputNames;
     this.builder = builder;
   }
 
@@ -33,12 +35,22 @@ final class Part implements Model {
    * @param reader reads the keys that {@code allowed} names beside the name
    */
   static Function<Config, Model> of(int inputs, Function<Keys, Builder> reader, String... allowed) {
+    return of(inputs, List.of(), reader, allowed);
+  }
+
+  /** A part without keys whose inputs have names. */
+  static Function<Config, Model> named(List<String> inputNames, Builder builder) {
+    return of(inputNames.size(), inputNames, keys -> builder);
+  }
+
+  private static Function<Config, Model> of(
+      int inputs, List<String> inputNames, Function<Keys, Builder> reader, String... allowed) {
     String[] all = Arrays.copyOf(allowed, allowed.length + 1);
     all[allowed.length] = "name";
     return config -> {
       Keys keys = Keys.of(config, all);
       String name = keys.text("name", "a model's name");
-      return new Part(name, inputs, reader.apply(keys));
+      return new Part(name, inputs, inputNames, reader.apply(keys));
     };
   }
 
@@ -59,6 +71,11 @@ final class Part implements Model {
   @Override
   public String name() {
     return name;
+  }
+
+  @Override
+  public List<String> inputNames() {
+    return inputNames;
   }
 
   /** Refuses: a part reads feature maps or tokens. */

@@ -25,6 +25,7 @@ import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
+import sparkvision.models.Model;
 import sparkvision.models.Models;
 import sparkvision.weights.HostTensor;
 import sparkvision.weights.Safetensors;
@@ -37,7 +38,8 @@ import sparkvision.weights.Safetensors;
  * weights.safetensors} (a state dict) and {@code io.safetensors}, by mode:
  *
  * <ul>
- *   <li>{@code eval}: {@code input}, {@code output}, or {@code input.0}, {@code input.1}, ...;
+ *   <li>{@code eval}: {@code input}, {@code output}, or {@code input.0}, {@code input.1}, ..., or
+ *       {@code input.<name>} where the model names its inputs;
  *   <li>{@code train}: also {@code loss_weights}, {@code grad/<parameter>}, {@code grad/input}; the
  *       loss is the sum of output · loss_weights;
  *   <li>{@code curve}: {@code batches/input}, {@code batches/target}, {@code losses}, one entry per
@@ -142,7 +144,11 @@ public final class Parity {
   private void run(Graph.Mode mode) {
     boolean training = mode == Graph.Mode.TRAINING;
     Graph g = new Graph(mode, SEED);
-    List<String> inputNames = family("input");
+    Model model = Models.of(conf.getConfig("model"));
+    List<String> inputNames =
+        model.inputNames().isEmpty()
+            ? family("input")
+            : model.inputNames().stream().map(name -> "input." + name).toList();
     List<Tensor> inputs = new ArrayList<>();
     for (String input : inputNames) {
       inputs.add(g.input(input, stored(input).shape()));
@@ -151,7 +157,7 @@ public final class Parity {
       throw new IllegalArgumentException("io.safetensors: there is no input");
     }
     inputs.forEach(g::requestGradient);
-    List<Tensor> outputs = Models.of(conf.getConfig("model")).apply(g, inputs);
+    List<Tensor> outputs = model.apply(g, inputs);
     List<String> outputNames = family("output");
     if (outputNames.size() != outputs.size()) {
       throw new IllegalArgumentException(

@@ -56,6 +56,12 @@ class BlocksTest {
         "name = block/segformer, dim = 6, heads = 2, mlp-ratio = 2, sr-ratio = 2, height = 4,"
             + " width = 5",
         tokens);
+    PARTS.put(
+        "name = block/selective-scan",
+        new long[][] {{2, 3, 7}, {2, 3, 7}, {3, 4}, {2, 4, 7}, {2, 4, 7}, {3}, {2, 3, 7}, {3}});
+    PARTS.put("name = mamba-mixer, dim = 6, state-size = 4, bidirectional = none", tokens);
+    PARTS.put("name = mamba-mixer, dim = 6, state-size = 4, bidirectional = ssm", tokens);
+    PARTS.put("name = mamba-mixer, dim = 6, state-size = 4, bidirectional = ssm-conv", tokens);
     PARTS.put("name = danet-head, in-channels = 16, inter-channels = 8, classes = 3", map);
     PARTS.put(
         "name = ccnet-head, in-channels = 16, inter-channels = 8, classes = 3, recurrence = 2",

@@ -85,6 +85,20 @@ class ParityTest {
     TENSORS.put("attention-unet-single-eval", 1);
     TENSORS.put("attention-unet-multi-eval", 1);
     TENSORS.put("attention-unet-2d-eval", 1);
+    TENSORS.put("block-selective-scan-eval", 1);
+    TENSORS.put("block-selective-scan-train", 9);
+    TENSORS.put("mamba-mixer-none-eval", 1);
+    TENSORS.put("mamba-mixer-ssm-conv-eval", 1);
+    TENSORS.put("mamba-mixer-ssm-conv-train", 18);
+    TENSORS.put("mamba-mixer-ssm-eval", 1);
+    TENSORS.put("vim-block-eval", 1);
+    TENSORS.put("vim-none-eval", 1);
+    TENSORS.put("vim-sequence-eval", 1);
+    TENSORS.put("vim-ssm-conv-eval", 1);
+    TENSORS.put("vim-ssm-conv-head-eval", 1);
+    TENSORS.put("vim-ssm-conv-mean-eval", 1);
+    TENSORS.put("vim-ssm-conv-train", 43);
+    TENSORS.put("vim-ssm-eval", 1);
   }
 
   static Stream<Arguments> fixtures() {
