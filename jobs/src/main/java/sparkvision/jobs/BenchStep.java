@@ -201,7 +201,7 @@ final class BenchStep extends ConfJob<BenchStep.Settings> {
   }
 
   /** Floating-point operations a second in large matrix products, the best of several runs. */
-  private static double peak(String engine, EngineOptions options) {
+  static double peak(String engine, EngineOptions options) {
     Graph g = new Graph(Graph.Mode.INFERENCE, 0);
     // A parameter, and one narrow output: nothing large goes in or out.
     Tensor x = g.parameter("x", Initializer.constant(1), SIDE, SIDE);
