@@ -32,8 +32,8 @@ public interface ScanLoops {
   /** raw = x + shift of the column; y = log(1 + exp(raw)). */
   void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y);
 
-  /** Multiplies g by the slope of softplus at {@code raw}. */
-  void softplusGradient(float[] raw, int tokens, float[] g);
+  /** Multiplies g by the slope of softplus at {@code raw}; {@code ofShift} grows by its columns. */
+  void softplusGradient(float[] raw, int tokens, float[] g, float[] ofShift);
 
   /** y = x·silu(z). */
   void gate(float[] x, float[] z, int tokens, float[] y);
@@ -65,14 +65,27 @@ public interface ScanLoops {
       float[] ofWeight,
       float[] ofBias);
 
+  /** drive = delta·u; y = d·u, where d belongs to the column. */
+  void enter(float[] u, float[] delta, float[] d, int tokens, float[] drive, float[] y);
+
+  /**
+   * The gradients of {@link #enter}.
+   *
+   * @param g has those of y and drive; {@code delta} grows
+   * @param ofD grows by the gradient of d
+   */
+  void enterGradient(
+      float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD);
+
   /**
    * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, state by state.
    *
-   * @param delta at least 0
+   * @param delta at least 0; has room for an even number of tokens
    * @param drive the input times delta
    * @param a at most 0, a block of states
    * @param b per token and state, as c
    * @param h the states before the first token, a block; becomes that of the last one
+   * @param decays room for an even number of tokens
    */
   void scan(
       float[] delta,
@@ -83,7 +96,8 @@ public interface ScanLoops {
       int states,
       int tokens,
       float[] h,
-      float[] y);
+      float[] y,
+      float[] decays);
 
   /** What {@link #scanGradient} takes and gives, beside what {@link #scan} takes. */
   final class Gradients {
@@ -118,7 +132,7 @@ public interface ScanLoops {
       drive = new float[block];
       b = new float[states * block];
       c = new float[states * block];
-      decays = new float[block];
+      decays = new float[block + tokens % 2 * COLUMNS];
       history = new float[block + COLUMNS];
     }
 
@@ -150,13 +164,17 @@ public interface ScanLoops {
       float[] y,
       Gradients gradients);
 
-  /**
-   * The sum of every row of a block.
-   *
-   * @param sums gets one number a row from {@code at} on, and anything in the {@link #COLUMNS}
-   *     behind them
-   */
-  void fold(float[] block, int first, int rows, float[] sums, int at);
+  /** The sum of every row of a block: faster number by number than across a vector. */
+  static void fold(float[] block, int first, int rows, float[] sums, int at) {
+    for (int row = 0; row < rows; row++) {
+      int i = (first + row) * COLUMNS;
+      float a = block[i] + block[i + 8] + (block[i + 4] + block[i + 12]);
+      float b = block[i + 1] + block[i + 9] + (block[i + 5] + block[i + 13]);
+      float c = block[i + 2] + block[i + 10] + (block[i + 6] + block[i + 14]);
+      float d = block[i + 3] + block[i + 11] + (block[i + 7] + block[i + 15]);
+      sums[at + row] = a + c + (b + d);
+    }
+  }
 
   /** Where {@link #best} is looked up once. */
   final class Choice {

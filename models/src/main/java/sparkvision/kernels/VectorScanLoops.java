@@ -2,9 +2,9 @@ package sparkvision.kernels;
 
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /** The loops, as many columns at once as the CPU's vectors hold. */
@@ -12,11 +12,17 @@ final class VectorScanLoops implements ScanLoops {
 
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = FLOATS.length();
-  private static final FloatVector ONE = FloatVector.broadcast(FLOATS, 1);
-  private static final VectorShuffle<Float> BY_EIGHT = rotation(8);
-  private static final VectorShuffle<Float> BY_FOUR = rotation(4);
-  private static final VectorShuffle<Float> BY_TWO = rotation(2);
-  private static final VectorShuffle<Float> BY_ONE = rotation(1);
+  private static final FloatVector ONE = all(1);
+  private static final FloatVector LOG2_E = all(PlainScanLoops.LOG2_E);
+  private static final FloatVector MINUS_LOG2_E = all(-PlainScanLoops.LOG2_E);
+  private static final FloatVector ROUNDER = all(PlainGridLoops.ROUNDER);
+  private static final IntVector LEAST_POWER =
+      IntVector.broadcast(IntVector.SPECIES_PREFERRED, PlainScanLoops.LEAST_POWER);
+  private static final FloatVector POWER_1 = all(PlainScanLoops.POWER_1);
+  private static final FloatVector POWER_2 = all(PlainScanLoops.POWER_2);
+  private static final FloatVector POWER_3 = all(PlainScanLoops.POWER_3);
+  private static final FloatVector POWER_4 = all(PlainScanLoops.POWER_4);
+  private static final FloatVector POWER_5 = all(PlainScanLoops.POWER_5);
 
   // A method for each loop: in larger ones the compiler leaves vectors on the heap.
 
@@ -63,20 +69,23 @@ final class VectorScanLoops implements ScanLoops {
     for (int i = 0; i < tokens * COLUMNS; i += LANES) {
       FloatVector value = at(x, i).add(at(shift, i % COLUMNS));
       value.intoArray(raw, i);
-      FloatVector power = VectorGridLoops.exp(value.abs().neg());
+      FloatVector power = power(value.abs().mul(MINUS_LOG2_E));
       value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(y, i);
     }
   }
 
   @Override
-  public void softplusGradient(float[] raw, int tokens, float[] g) {
+  public void softplusGradient(float[] raw, int tokens, float[] g, float[] ofShift) {
     for (int i = 0; i < tokens * COLUMNS; i += LANES) {
       at(g, i).mul(sigmoid(at(raw, i))).intoArray(g, i);
+    }
+    for (int column = 0; column < COLUMNS; column += LANES) {
+      addColumn(g, column, tokens, ofShift);
     }
   }
 
   private static FloatVector sigmoid(FloatVector x) {
-    FloatVector power = VectorGridLoops.exp(x.abs().neg());
+    FloatVector power = power(x.abs().mul(MINUS_LOG2_E));
     VectorMask<Float> negative = x.compare(VectorOperators.LT, 0);
     return ONE.blend(power, negative).div(power.add(1));
   }
@@ -159,6 +168,46 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
+  public void enter(float[] u, float[] delta, float[] d, int tokens, float[] drive, float[] y) {
+    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
+      FloatVector input = at(u, i);
+      input.mul(at(delta, i)).intoArray(drive, i);
+      input.mul(at(d, i % COLUMNS)).intoArray(y, i);
+    }
+  }
+
+  @Override
+  public void enterGradient(
+      float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD) {
+    for (int column = 0; column < COLUMNS; column += LANES) {
+      enterGradient(u, delta, at(d, column), tokens, g.y, g.drive, g.delta, ofU, ofD, column);
+    }
+  }
+
+  private static void enterGradient(
+      float[] u,
+      float[] delta,
+      FloatVector through,
+      int tokens,
+      float[] gY,
+      float[] gDrive,
+      float[] gDelta,
+      float[] ofU,
+      float[] ofD,
+      int column) {
+    FloatVector sum = at(ofD, column);
+    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+      FloatVector input = at(u, i);
+      FloatVector ofY = at(gY, i);
+      FloatVector ofDrive = at(gDrive, i);
+      ofDrive.fma(at(delta, i), ofY.mul(through)).intoArray(ofU, i);
+      ofDrive.fma(input, at(gDelta, i)).intoArray(gDelta, i);
+      sum = ofY.fma(input, sum);
+    }
+    sum.intoArray(ofD, column);
+  }
+
+  @Override
   public void scan(
       float[] delta,
       float[] drive,
@@ -168,67 +217,60 @@ final class VectorScanLoops implements ScanLoops {
       int states,
       int tokens,
       float[] h,
-      float[] y) {
-    for (int column = 0; column < COLUMNS; column += LANES) {
-      int n = 0;
-      for (; n + 1 < states; n += 2) {
-        scanTwo(delta, drive, a, b, c, n, tokens, h, y, column);
-      }
-      if (n < states) {
-        scanOne(delta, drive, a, b, c, n, tokens, h, y, column);
+      float[] y,
+      float[] decays) {
+    for (int n = 0; n < states; n++) {
+      for (int column = 0; column < COLUMNS; column += LANES) {
+        decay(delta, a, n, tokens, decays, column);
+        recur(drive, b, c, n, tokens, h, y, decays, column);
       }
     }
   }
 
-  private static void scanTwo(
-      float[] delta,
+  /** Two tokens at a time, after an odd number one too many; with four the compiler gives up. */
+  private static void decay(
+      float[] delta, float[] a, int n, int tokens, float[] decays, int column) {
+    FloatVector rate = at(a, n * COLUMNS + column).mul(LOG2_E);
+    int end = tokens * COLUMNS;
+    for (int i = column; i < end; i += 2 * COLUMNS) {
+      FloatVector first = power(at(delta, i).mul(rate));
+      FloatVector second = power(at(delta, i + COLUMNS).mul(rate));
+      first.intoArray(decays, i);
+      second.intoArray(decays, i + COLUMNS);
+    }
+  }
+
+  /** As {@link PlainScanLoops#power}. */
+  private static FloatVector power(FloatVector x) {
+    FloatVector shifted = x.add(ROUNDER);
+    FloatVector r = x.sub(shifted.sub(ROUNDER));
+    FloatVector series = POWER_5.fma(r, POWER_4);
+    series = series.fma(r, POWER_3);
+    series = series.fma(r, POWER_2);
+    series = series.fma(r, POWER_1);
+    series = series.fma(r, ONE);
+    IntVector power =
+        shifted.reinterpretAsInts().max(LEAST_POWER).lanewise(VectorOperators.LSHL, 23);
+    return series.reinterpretAsInts().add(power).reinterpretAsFloats();
+  }
+
+  private static void recur(
       float[] drive,
-      float[] a,
       float[] b,
       float[] c,
       int n,
       int tokens,
       float[] h,
       float[] y,
+      float[] decays,
       int column) {
-    FloatVector a0 = at(a, n * COLUMNS + column);
-    FloatVector a1 = at(a, (n + 1) * COLUMNS + column);
-    FloatVector h0 = at(h, n * COLUMNS + column);
-    FloatVector h1 = at(h, (n + 1) * COLUMNS + column);
-    int first = PlainScanLoops.perToken(n, tokens);
-    int second = PlainScanLoops.perToken(n + 1, tokens);
-    for (int t = 0; t < tokens; t++) {
-      int i = t * COLUMNS;
-      FloatVector step = at(delta, i + column);
-      FloatVector input = at(drive, i + column);
-      h0 = VectorGridLoops.exp(step.mul(a0)).fma(h0, input.mul(b[first + i]));
-      h1 = VectorGridLoops.exp(step.mul(a1)).fma(h1, input.mul(b[second + i]));
-      FloatVector sum = h0.fma(all(c[first + i]), at(y, i + column));
-      h1.fma(all(c[second + i]), sum).intoArray(y, i + column);
-    }
-    h0.intoArray(h, n * COLUMNS + column);
-    h1.intoArray(h, (n + 1) * COLUMNS + column);
-  }
-
-  private static void scanOne(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int n,
-      int tokens,
-      float[] h,
-      float[] y,
-      int column) {
-    FloatVector rate = at(a, n * COLUMNS + column);
     FloatVector state = at(h, n * COLUMNS + column);
     int first = PlainScanLoops.perToken(n, tokens);
     for (int t = 0; t < tokens; t++) {
       int i = t * COLUMNS;
-      FloatVector decay = VectorGridLoops.exp(at(delta, i + column).mul(rate));
-      state = decay.fma(state, at(drive, i + column).mul(b[first + i]));
-      state.fma(all(c[first + i]), at(y, i + column)).intoArray(y, i + column);
+      int at = i + column;
+      state = at(decays, at).fma(state, at(drive, at).mul(b[first + i]));
+      state.fma(all(c[first + i]), at(y, at)).intoArray(y, at);
     }
     state.intoArray(h, n * COLUMNS + column);
   }
@@ -251,16 +293,15 @@ final class VectorScanLoops implements ScanLoops {
       Gradients g) {
     for (int n = 0; n < states; n++) {
       for (int column = 0; column < COLUMNS; column += LANES) {
-        remember(delta, drive, a, b, c, n, tokens, h, y, g.decays(), g.history(), column);
+        decay(delta, a, n, tokens, g.decays(), column);
+        remember(drive, b, c, n, tokens, h, y, g.decays(), g.history(), column);
         goBack(delta, drive, a, b, c, n, tokens, g, column);
       }
     }
   }
 
   private static void remember(
-      float[] delta,
       float[] drive,
-      float[] a,
       float[] b,
       float[] c,
       int n,
@@ -270,17 +311,15 @@ final class VectorScanLoops implements ScanLoops {
       float[] decays,
       float[] history,
       int column) {
-    FloatVector rate = at(a, n * COLUMNS + column);
     FloatVector state = at(h, n * COLUMNS + column);
     state.intoArray(history, column);
     int first = PlainScanLoops.perToken(n, tokens);
     for (int t = 0; t < tokens; t++) {
       int i = t * COLUMNS;
-      FloatVector decay = VectorGridLoops.exp(at(delta, i + column).mul(rate));
-      decay.intoArray(decays, i + column);
-      state = decay.fma(state, at(drive, i + column).mul(b[first + i]));
-      state.intoArray(history, i + COLUMNS + column);
-      state.fma(all(c[first + i]), at(y, i + column)).intoArray(y, i + column);
+      int at = i + column;
+      state = at(decays, at).fma(state, at(drive, at).mul(b[first + i]));
+      state.intoArray(history, at + COLUMNS);
+      state.fma(all(c[first + i]), at(y, at)).intoArray(y, at);
     }
   }
 
@@ -322,29 +361,5 @@ final class VectorScanLoops implements ScanLoops {
     }
     ofRate.intoArray(g.a, state);
     later.intoArray(g.h, state);
-  }
-
-  @Override
-  public void fold(float[] block, int first, int rows, float[] sums, int at) {
-    for (int row = 0; row < rows; row++) {
-      FloatVector sum = folding(block, (first + row) * COLUMNS);
-      sum = LANES > 8 ? sum.add(sum.rearrange(BY_EIGHT)) : sum;
-      sum = LANES > 4 ? sum.add(sum.rearrange(BY_FOUR)) : sum;
-      sum = sum.add(sum.rearrange(BY_TWO));
-      // Every lane has the whole sum; the next row overwrites all but the first.
-      sum.add(sum.rearrange(BY_ONE)).intoArray(sums, at + row);
-    }
-  }
-
-  /** A row as one vector: of vectors narrower than it, the sum of those that are folded first. */
-  private static FloatVector folding(float[] block, int at) {
-    if (LANES == 4) {
-      return at(block, at).add(at(block, at + 8)).add(at(block, at + 4).add(at(block, at + 12)));
-    }
-    return LANES == 8 ? at(block, at).add(at(block, at + 8)) : at(block, at);
-  }
-
-  private static VectorShuffle<Float> rotation(int lanes) {
-    return VectorShuffle.iota(FLOATS, lanes % LANES, 1, true);
   }
 }

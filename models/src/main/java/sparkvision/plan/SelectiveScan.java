@@ -154,10 +154,7 @@ final class SelectiveScan {
       loops.softplus(raw, shifts[j], tokens, raw, steps);
       load(us, j, inputs);
       load(zs, j, gates);
-      for (int i = 0; i < tokens * COLUMNS; i++) {
-        drive[i] = steps[i] * inputs[i];
-        sums[i] = inputs[i] * through[j][i % COLUMNS];
-      }
+      loops.enter(inputs, steps, through[j], tokens, drive, sums);
     }
 
     final void load(Spans.Sequences from, int j, float[] to) {
@@ -186,6 +183,7 @@ final class SelectiveScan {
   private final class Forward extends Worker {
 
     private final Spans.Sequences ys = spans.sequences(y);
+    private final float[] decays = Spans.block();
 
     @Override
     public void run(int sequence, int span) {
@@ -200,7 +198,8 @@ final class SelectiveScan {
             keptOfAll.put(keptAt(j), h[j]);
           }
           beginBlock(j);
-          loops.scan(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums);
+          loops.scan(
+              steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, decays);
           loops.gate(sums, gates, tokens, sums);
           store(sums, ys, j);
         }
@@ -272,7 +271,7 @@ final class SelectiveScan {
     private final float[][] ofShifts = new float[spans.span][COLUMNS];
     private final float[][] ofStates = new float[spans.span][states * COLUMNS];
     private final float[] result = Spans.block();
-    private final float[] folded = new float[states * CHUNK + COLUMNS];
+    private final float[] folded = new float[states * CHUNK];
     private final Spans.Sequences dys;
     private final Spans.Sequences dus;
     private final Spans.Sequences dDeltas;
@@ -328,24 +327,17 @@ final class SelectiveScan {
       loops.scanGradient(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
       loops.gateGradient(sums, gates, result, tokens);
       store(gates, dzs, j);
-      for (int i = 0; i < tokens * COLUMNS; i++) {
-        result[i] = Math.fma(g.drive[i], steps[i], g.y[i] * through[j][i % COLUMNS]);
-        g.delta[i] = Math.fma(g.drive[i], inputs[i], g.delta[i]);
-      }
+      loops.enterGradient(inputs, steps, through[j], tokens, g, result, ofThrough[j]);
       store(result, dus, j);
-      loops.softplusGradient(raw, tokens, g.delta);
+      loops.softplusGradient(raw, tokens, g.delta, ofShifts[j]);
       store(g.delta, dDeltas, j);
-      for (int i = 0; i < tokens * COLUMNS; i++) {
-        ofThrough[j][i % COLUMNS] += g.y[i] * inputs[i];
-        ofShifts[j][i % COLUMNS] += g.delta[i];
-      }
     }
 
     /** Sums of the span's channels: a number per state and token. */
     private void keep(float[] parts, int which, int span) {
       int before = (sequence * spans.spans + span) * 2 + which;
       int at = (before * spans.length + chunk * CHUNK) * states;
-      loops.fold(parts, 0, states * tokens, folded, 0);
+      ScanLoops.fold(parts, 0, states * tokens, folded, 0);
       perSpan.put(at, folded, 0, states * tokens);
     }
   }

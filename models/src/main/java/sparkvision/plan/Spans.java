@@ -22,10 +22,10 @@ final class Spans {
   static final int CHUNK = 32;
 
   /** Items that are wanted, if there is so much to share out. */
-  private static final int ITEMS = 32;
+  private static final int ITEMS = 16;
 
   /** Blocks of an item at least, since summing over their channels has its price. */
-  private static final int FEWEST = 2;
+  private static final int FEWEST = 6;
 
   final int batch;
   final int channels;

@@ -41,7 +41,7 @@ class ScanLoopsTest {
   }
 
   private static final class Scan {
-    final float[] delta = normal(1, BLOCK);
+    final float[] delta = normal(1, BLOCK + ScanLoops.COLUMNS);
     final float[] drive = normal(2, BLOCK);
     final float[] a = normal(3, STATES * ScanLoops.COLUMNS);
     final float[] b = normal(4, 2 * BLOCK);
@@ -58,12 +58,27 @@ class ScanLoopsTest {
         a[i] = -Math.abs(a[i]);
       }
       float[] begin = h.clone();
-      loops.scan(delta, drive, a, b, c, STATES, TOKENS, h, y);
+      loops.scan(delta, drive, a, b, c, STATES, TOKENS, h, y, new float[delta.length]);
       System.arraycopy(normal(8, BLOCK), 0, gradients.y, 0, BLOCK);
       gradients.a = normal(9, a.length);
       gradients.h = normal(10, h.length);
       loops.scanGradient(delta, drive, a, b, c, STATES, TOKENS, begin, new float[BLOCK], gradients);
     }
+  }
+
+  @Test
+  void powersAreThoseOfDoublePrecision() {
+    assertThat(PlainScanLoops.power(0)).isEqualTo(1);
+    for (float x = -1e-4f; x > -125; x *= 1.003f) {
+      double exact = Math.pow(2, x);
+      assertThat((double) PlainScanLoops.power(x))
+          .as("x %s", x)
+          .isCloseTo(exact, within(3e-7 * exact));
+    }
+    for (float x : new float[] {-127, -1000, -3e7f, -1e12f}) {
+      assertThat(Math.abs(PlainScanLoops.power(x))).as("x %s", x).isLessThan(1e-9f);
+    }
+    assertThat(PlainScanLoops.power(Float.NaN)).isNaN();
   }
 
   @Test
@@ -78,15 +93,17 @@ class ScanLoopsTest {
       float[] steps = new float[BLOCK];
       loops.softplus(x, shift, TOKENS, raw, steps);
       float[] g = normal(4, BLOCK);
-      loops.softplusGradient(raw, TOKENS, g);
+      float[] ofShift = normal(5, ScanLoops.COLUMNS);
+      loops.softplusGradient(raw, TOKENS, g, ofShift);
       float[] y = new float[BLOCK];
       loops.gate(steps, z, TOKENS, y);
       float[] ofZ = z.clone();
       loops.gateGradient(steps, ofZ, g, TOKENS);
-      results[i] = new float[3 * BLOCK];
+      results[i] = new float[3 * BLOCK + ScanLoops.COLUMNS];
       System.arraycopy(y, 0, results[i], 0, BLOCK);
       System.arraycopy(g, 0, results[i], BLOCK, BLOCK);
       System.arraycopy(ofZ, 0, results[i], 2 * BLOCK, BLOCK);
+      System.arraycopy(ofShift, 0, results[i], 3 * BLOCK, ScanLoops.COLUMNS);
     }
     assertThat(results[1]).isEqualTo(results[0]);
     assertThat(results[0][3])
@@ -144,19 +161,48 @@ class ScanLoopsTest {
   }
 
   @Test
-  void foldsAlike() {
+  void entersAlike() {
+    float[][] results = new float[2][];
+    for (int i = 0; i < 2; i++) {
+      ScanLoops loops = i == 0 ? plain : vector;
+      float[] u = normal(1, BLOCK);
+      float[] delta = normal(2, BLOCK);
+      float[] d = normal(3, ScanLoops.COLUMNS);
+      ScanLoops.Gradients gradients = new ScanLoops.Gradients(1, TOKENS);
+      float[] y = new float[BLOCK];
+      float[] drive = new float[BLOCK];
+      loops.enter(u, delta, d, TOKENS, drive, y);
+      System.arraycopy(normal(4, BLOCK), 0, gradients.y, 0, BLOCK);
+      System.arraycopy(normal(5, BLOCK), 0, gradients.drive, 0, BLOCK);
+      float[] ofU = new float[BLOCK];
+      float[] ofD = normal(6, ScanLoops.COLUMNS);
+      loops.enterGradient(u, delta, d, TOKENS, gradients, ofU, ofD);
+      results[i] = new float[4 * BLOCK + ScanLoops.COLUMNS];
+      int at = 0;
+      for (float[] part : new float[][] {y, drive, ofU, gradients.delta, ofD}) {
+        System.arraycopy(part, 0, results[i], at, part.length);
+        at += part.length;
+      }
+      int last = BLOCK - 1;
+      assertThat(drive[last]).isEqualTo(u[last] * delta[last]);
+      assertThat(ofU[last])
+          .isCloseTo(
+              gradients.drive[last] * delta[last] + gradients.y[last] * d[15], within(1e-6f));
+    }
+    assertThat(results[1]).isEqualTo(results[0]);
+  }
+
+  @Test
+  void foldsRows() {
     float[] block = normal(1, BLOCK);
-    float[] one = new float[TOKENS + ScanLoops.COLUMNS];
-    float[] other = new float[TOKENS + ScanLoops.COLUMNS];
-    plain.fold(block, 1, TOKENS - 1, one, 1);
-    vector.fold(block, 1, TOKENS - 1, other, 1);
+    float[] sums = new float[TOKENS];
+    ScanLoops.fold(block, 1, TOKENS - 1, sums, 1);
     for (int row = 1; row < TOKENS; row++) {
-      assertThat(other[row]).isEqualTo(one[row]);
       float sum = 0;
       for (int c = 0; c < ScanLoops.COLUMNS; c++) {
         sum += block[row * ScanLoops.COLUMNS + c];
       }
-      assertThat(one[row]).isCloseTo(sum, within(1e-5f));
+      assertThat(sums[row]).isCloseTo(sum, within(1e-5f));
     }
   }
 }
