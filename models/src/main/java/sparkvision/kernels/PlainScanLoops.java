@@ -41,8 +41,7 @@ final class PlainScanLoops implements ScanLoops {
   public void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y) {
     for (int i = 0; i < tokens * COLUMNS; i++) {
       raw[i] = x[i] + shift[i % COLUMNS];
-      y[i] =
-          Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(-LOG2_E * Math.abs(raw[i])));
+      y[i] = Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(-LOG2_E * Math.abs(raw[i])));
     }
   }
 
