@@ -6,6 +6,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -61,6 +62,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       Optional<Integer> imageSize,
       Optional<Integer> resize,
       Optional<Resize.Filter> interpolation,
+      Optional<TrainConfig.Crops.Evaluation> evaluation,
       Optional<List<Double>> mean,
       Optional<List<Double>> std) {
 
@@ -231,16 +233,18 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
                         "Invalid checkpoint: %s (must be a run or a checkpoint to evaluate on a set"
                             + " for %s: a single file does not say the size of a window)",
                         settings.checkpoint(), shards.task())));
-    return Objective.of(shards, input, trained(run), mean, std);
+    return Objective.of(shards, input, trained(run, settings), mean, std);
   }
 
-  /** The configuration that a run was trained with. */
-  private static TrainConfig trained(RunState run) {
-    List<String> settings =
-        run.settings().entrySet().stream()
-            .map(setting -> setting.getKey() + "=" + setting.getValue())
-            .toList();
-    return ConfigReader.read(TrainConfig.class, "train", null, settings);
+  /** The configuration that a run was trained with, but for what the command says. */
+  private static TrainConfig trained(RunState run, Settings settings) {
+    List<String> all = new ArrayList<>();
+    run.settings().forEach((key, value) -> all.add(key + "=" + value));
+    settings
+        .evaluation()
+        .map(evaluation -> evaluation.name().toLowerCase(Locale.ROOT))
+        .ifPresent(evaluation -> all.add("segmentation.evaluation=" + evaluation));
+    return ConfigReader.read(TrainConfig.class, "train", null, all);
   }
 
   private static IllegalArgumentException missing(String key) {

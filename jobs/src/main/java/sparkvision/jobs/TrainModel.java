@@ -80,7 +80,10 @@ final class TrainModel extends ConfJob<TrainConfig> {
     public void epoch(Report.EpochPoint epoch, String score) {
       StringBuilder line = new StringBuilder();
       line.append(
-          String.format(Locale.ROOT, "Epoch %.0f: loss %.4f", epoch.epoch(), epoch.trainLoss()));
+          epoch.epoch() == Math.rint(epoch.epoch())
+              ? String.format(Locale.ROOT, "Epoch %.0f", epoch.epoch())
+              : String.format(Locale.ROOT, "Step %d", epoch.step()));
+      line.append(String.format(Locale.ROOT, ": loss %.4f", epoch.trainLoss()));
       if (epoch.validationLoss() != null) {
         line.append(String.format(Locale.ROOT, ", validation loss %.4f", epoch.validationLoss()));
       }

@@ -6,7 +6,6 @@ import sparkvision.data.ImageTransform;
 import sparkvision.data.Sample;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.Mixing;
-import sparkvision.engine.Engine;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
@@ -60,7 +59,7 @@ record Classification(
   }
 
   @Override
-  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels) {
+  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels, double auxiliaryWeight) {
     return Losses.crossEntropy(graph, logits.get(0), labels, labelSmoothing);
   }
 
@@ -75,23 +74,24 @@ record Classification(
   }
 
   @Override
-  public Measurement measure(Engine engine, Network network, int classes) {
+  public Measurement measure(Inference inference, int classes) {
     return new Batches(
-        engine, network, transform(network.channels()), new ClassificationMetrics(classes, WORST));
+        inference,
+        transform(inference.network().channels()),
+        new ClassificationMetrics(classes, WORST));
   }
 
   /** Samples by the batch. */
   private static final class Batches implements Measurement {
-    private final Engine engine;
+    private final Inference inference;
     private final Network network;
     private final ImageTransform transform;
     private final ClassificationMetrics metrics;
     private final List<Sample> batch = new ArrayList<>();
 
-    Batches(
-        Engine engine, Network network, ImageTransform transform, ClassificationMetrics metrics) {
-      this.engine = engine;
-      this.network = network;
+    Batches(Inference inference, ImageTransform transform, ClassificationMetrics metrics) {
+      this.inference = inference;
+      this.network = inference.network();
       this.transform = transform;
       this.metrics = metrics;
     }
@@ -119,7 +119,7 @@ record Classification(
       for (int i = 0; i < batch.size(); i++) {
         transform.evaluate(batch.get(i), images, i * length);
       }
-      float[] logits = engine.forward(network.inputs(images)).get(Network.LOGITS).floats();
+      float[] logits = inference.logits(images);
       int classes = logits.length / network.batchSize();
       for (int i = 0; i < batch.size(); i++) {
         Sample sample = batch.get(i);

@@ -22,8 +22,6 @@ import sparkvision.data.DataException;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardSet;
 import sparkvision.data.TaskBytes;
-import sparkvision.engine.Engine;
-import sparkvision.engine.Engines;
 import sparkvision.weights.Safetensors;
 
 /**
@@ -125,13 +123,15 @@ public final class Evaluator {
     ShardSet shards = ShardSet.open(hadoop, task.shards());
     Network network = task.network();
     Path weights = new Path(task.weights());
-    try (Engine engine = Engines.open(task.engine(), network.inference(), null)) {
-      engine.load(
-          average == null
-              ? Checkpoint.read(weights.getFileSystem(hadoop), weights)
-              : Safetensors.read(new ByteArrayInputStream(average.value())).tensors());
+    try (Inference inference =
+        new Inference(
+            task.engine(),
+            network,
+            average == null
+                ? Checkpoint.read(weights.getFileSystem(hadoop), weights)
+                : Safetensors.read(new ByteArrayInputStream(average.value())).tensors())) {
       Measurement measurement =
-          task.objective().measure(engine, network, shards.manifest().classes().size());
+          task.objective().measure(inference, shards.manifest().classes().size());
       while (blocks.hasNext()) {
         for (Sample sample : shards.read(blocks.next())) {
           measurement.add(sample);

@@ -3,14 +3,19 @@ package sparkvision.train;
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigValueFactory;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.LongStream;
 import sparkvision.data.Batch;
 import sparkvision.data.SampleTransform;
+import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Tensor;
+import sparkvision.graph.Variable;
 import sparkvision.models.Model;
 import sparkvision.models.Models;
 import sparkvision.weights.HostTensor;
@@ -32,19 +37,37 @@ final class Network {
    * @throws IllegalArgumentException if the model does not exist, or cannot take such inputs
    */
   Network(Config model, int batchSize, Objective objective) {
-    this.model = Models.of(model);
+    this(Models.of(model), batchSize, objective);
+  }
+
+  private Network(Model model, int batchSize, Objective objective) {
+    this.model = model;
     this.objective = objective;
     int[] size = objective.inputSize();
-    if (this.model.inputShapes(batchSize, size[0]).get(0).length != size.length + 2) {
+    if (model.inputShapes(batchSize, size[0]).get(0).length != size.length + 2) {
       throw new IllegalArgumentException(
           String.format(
               "Invalid model: %s (must take %s, which the shards hold)",
-              this.model.name(), size.length == 2 ? "images" : "volumes"));
+              model.name(), size.length == 2 ? "images" : "volumes"));
     }
-    this.shape = this.model.inputShapes(batchSize, size).get(0);
+    this.shape = model.inputShapes(batchSize, size).get(0);
     this.labelShape =
         LongStream.concat(LongStream.of(batchSize), LongStream.of(objective.labelShape()))
             .toArray();
+  }
+
+  /**
+   * The same network for another objective's inputs.
+   *
+   * @throws IllegalArgumentException if it cannot take them
+   */
+  Network resized(Objective other) {
+    return new Network(model, batchSize(), other);
+  }
+
+  /** Whether an objective has inputs of the size that this network is for. */
+  boolean fits(Objective other) {
+    return Arrays.equals(objective.inputSize(), other.inputSize());
   }
 
   /**
@@ -65,9 +88,35 @@ final class Network {
     return model;
   }
 
-  /** Trainable numbers. */
+  /** Trainable numbers of the inference graph: auxiliary heads are not counted. */
   long parameters() {
     return inference().parameterCount();
+  }
+
+  /**
+   * Checks that groups of parameters which an optimizer treats differently are not empty.
+   *
+   * @throws IllegalArgumentException if one is
+   */
+  void checkGroups(OptimizerConfig optimizer) {
+    Graph graph = training(0, 0);
+    List<Tensor> parameters =
+        graph.variables().stream()
+            .filter(variable -> variable.role() == Variable.Role.PARAMETER)
+            .map(Variable::tensor)
+            .toList();
+    TrainConfig.check(
+        optimizer.headRate() == 1 || parameters.stream().anyMatch(graph::isHead),
+        "optimizer.head-rate",
+        optimizer.headRate(),
+        "1: " + model.name() + " has no head apart from the rest");
+    for (String part : optimizer.noDecay()) {
+      TrainConfig.check(
+          parameters.stream().anyMatch(parameter -> parameter.name().contains(part)),
+          "optimizer.no-decay",
+          part,
+          "part of a parameter's name in " + model.name());
+    }
   }
 
   int channels() {
@@ -88,13 +137,15 @@ final class Network {
    * (B, classes); dropout differs between ranks.
    */
   Graph training(long seed, int rank) {
-    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank);
+    Graph graph = new Graph(Graph.Mode.TRAINING, seed).withNoise(rank).withHead(model::isHead);
     List<Tensor> logits = logits(graph, outputs(graph));
     if (objective.mixing().mixes()) {
       Tensor targets = graph.input(TARGETS, batchSize(), logits.get(0).size(1));
       graph.loss(Losses.softCrossEntropy(graph, logits.get(0), targets));
     } else {
-      graph.loss(objective.loss(graph, logits, graph.indices(LABELS, labelShape)));
+      graph.loss(
+          objective.loss(
+              graph, logits, graph.indices(LABELS, labelShape), model.auxiliaryWeight()));
     }
     return graph;
   }
@@ -102,8 +153,22 @@ final class Network {
   /** Logits from the running statistics. */
   Graph inference() {
     Graph graph = new Graph(Graph.Mode.INFERENCE, 0);
-    logits(graph, outputs(graph).subList(0, 1));
+    logits(graph, outputs(graph));
     return graph;
+  }
+
+  /** A training graph's weights without those that the inference graph has no use for. */
+  Map<String, HostTensor> forInference(Map<String, HostTensor> weights) {
+    // Of two samples: batch norms in training refuse a single value per channel.
+    Set<String> auxiliary = names(new Network(model, 2, objective).training(0, 0));
+    auxiliary.removeAll(names(inference()));
+    Map<String, HostTensor> kept = new LinkedHashMap<>(weights);
+    kept.keySet().removeAll(auxiliary);
+    return kept;
+  }
+
+  private static Set<String> names(Graph graph) {
+    return graph.variables().stream().map(Variable::name).collect(Collectors.toSet());
   }
 
   private List<Tensor> outputs(Graph graph) {

@@ -7,7 +7,6 @@ import sparkvision.data.ShardManifest;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.Mixing;
 import sparkvision.data.transform.Resize;
-import sparkvision.engine.Engine;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 
@@ -32,14 +31,9 @@ public sealed interface Objective extends Serializable
         switch (shards.task()) {
           case CLASSIFICATION -> Classification.of(config, mean, std);
           case SEGMENTATION, DETECTION ->
-              new Segmentation(
-                  config.segmentation(),
-                  new DenseLoss(config.loss(), config.labelSmoothing()),
-                  mean,
-                  std);
+              new Segmentation(config.segmentation(), DenseLoss.of(config), mean, std);
           case VOLUME_SEGMENTATION ->
-              new VolumeSegmentation(
-                  config.volumes(), new DenseLoss(config.loss(), config.labelSmoothing()));
+              new VolumeSegmentation(config.volumes(), DenseLoss.of(config));
           case VOLUME_CLASSIFICATION ->
               throw new IllegalArgumentException(
                   String.format(
@@ -62,7 +56,7 @@ public sealed interface Objective extends Serializable
     TrainConfig.check(
         dense || config.loss() == TrainConfig.Loss.CROSS_ENTROPY,
         "loss",
-        "dice",
+        TrainConfig.spelled(config.loss()),
         "cross-entropy for " + shards.task());
     return objective;
   }
@@ -105,8 +99,12 @@ public sealed interface Objective extends Serializable
    */
   List<Tensor> logits(Graph graph, List<Tensor> outputs, String model);
 
-  /** What is minimised, of unmixed batches. */
-  Tensor loss(Graph graph, List<Tensor> logits, Tensor labels);
+  /**
+   * What is minimised, of unmixed batches.
+   *
+   * @param auxiliaryWeight of each of the logits behind the first
+   */
+  Tensor loss(Graph graph, List<Tensor> logits, Tensor labels, double auxiliaryWeight);
 
   /** Inputs of one forward pass in an evaluation, where the user wants {@code batchSize}. */
   int evaluationBatch(int batchSize);
@@ -114,6 +112,6 @@ public sealed interface Objective extends Serializable
   /** The name of {@link Scores#score}. */
   String score();
 
-  /** Measures the network that an engine runs, with a batch of {@link #evaluationBatch}. */
-  Measurement measure(Engine engine, Network network, int classes);
+  /** Measures a network with a batch of {@link #evaluationBatch}. */
+  Measurement measure(Inference inference, int classes);
 }

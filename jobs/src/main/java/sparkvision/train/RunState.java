@@ -64,6 +64,11 @@ public record RunState(
       return new History(allEpochs, allRounds, all);
     }
 
+    /** The step of the last evaluation; 0 before the first. */
+    long evaluatedStep() {
+      return epochs.isEmpty() ? 0 : epochs.get(epochs.size() - 1).step();
+    }
+
     /** Mean training loss from step {@code start} on, {@code segment} included. */
     double meanLoss(long start, List<List<RoundReport>> segment) {
       double lossSum = 0;

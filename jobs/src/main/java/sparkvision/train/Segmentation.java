@@ -5,21 +5,18 @@ import sparkvision.data.Images;
 import sparkvision.data.Sample;
 import sparkvision.data.transform.SegmentationTransform;
 import sparkvision.data.transform.SegmentationTransform.Example;
-import sparkvision.engine.Engine;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 import sparkvision.metrics.LogitMap;
 import sparkvision.metrics.SegmentationMetrics;
-import sparkvision.metrics.SlidingWindow;
 import sparkvision.report.Overlay;
 
 /**
  * Pictures and a class for every pixel, or objects that are painted into such a map: a dense loss
- * on random crops; mIoU over windows of the crop's size.
+ * on random crops; mIoU over whole pictures, or over windows of the crop's size.
  *
- * <p>Windows lie two thirds of the crop apart, as usual for ADE20K (341 of 512 pixels). A picture
- * that is smaller than the crop is padded with the mean colour, where mmsegmentation would run the
- * network on the small picture.
+ * <p>A picture that is smaller than a window is padded with the mean colour, where mmsegmentation
+ * would run the network on the small picture.
  */
 record Segmentation(TrainConfig.Crops crops, DenseLoss loss, List<Double> mean, List<Double> std)
     implements Objective {
@@ -49,8 +46,8 @@ record Segmentation(TrainConfig.Crops crops, DenseLoss loss, List<Double> mean, 
   }
 
   @Override
-  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels) {
-    return loss.of(graph, logits, labels);
+  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels, double auxiliaryWeight) {
+    return loss.of(graph, logits, labels, auxiliaryWeight);
   }
 
   @Override
@@ -64,49 +61,69 @@ record Segmentation(TrainConfig.Crops crops, DenseLoss loss, List<Double> mean, 
   }
 
   @Override
-  public Measurement measure(Engine engine, Network network, int classes) {
-    return new Windows(this, engine, network, classes);
+  public Measurement measure(Inference inference, int classes) {
+    return new Pictures(this, inference, classes);
   }
 
-  private static final class Windows implements Measurement {
+  private Segmentation sized(int height, int width) {
+    return new Segmentation(crops.sized(height, width), loss, mean, std);
+  }
+
+  private static final class Pictures implements Measurement {
+    private final Segmentation objective;
     private final SegmentationTransform transform;
     private final int cropHeight;
     private final int cropWidth;
-    private final SlidingWindow windows;
-    private final Engine engine;
-    private final Network network;
+    private final Inference inference;
     private final SegmentationMetrics metrics;
     private List<Scores.OfPixels.Shown> worst = List.of();
 
-    Windows(Segmentation objective, Engine engine, Network network, int classes) {
-      this.transform = objective.transform(network.channels());
+    Pictures(Segmentation objective, Inference inference, int classes) {
+      this.objective = objective;
+      this.transform = objective.transform(inference.network().channels());
       this.cropHeight = objective.crops.cropHeight();
       this.cropWidth = objective.crops.cropWidth();
-      this.windows =
-          new SlidingWindow(cropHeight, cropWidth, stride(cropHeight), stride(cropWidth));
-      this.engine = engine;
-      this.network = network;
+      this.inference = inference;
       this.metrics = new SegmentationMetrics(classes, Sample.IGNORE);
-    }
-
-    private static int stride(int crop) {
-      return Math.max(1, 2 * crop / 3);
     }
 
     @Override
     public void add(Sample sample) {
       Example example = transform.evaluate(sample);
       LogitMap logits =
-          windows.predict(this::predict, example.image(), example.height(), example.width());
+          switch (objective.crops.evaluation()) {
+            case WHOLE -> whole(sample, example);
+            case SLIDE ->
+                objective
+                    .crops
+                    .windows()
+                    .predict(this::window, example.image(), example.height(), example.width());
+          };
       int[] predicted = logits.predicted(example.originalHeight(), example.originalWidth());
       metrics.add(sample.id(), example.labels(), predicted);
       show(sample, example, predicted);
     }
 
-    private LogitMap predict(float[] window, int height, int width) {
-      float[] padded = new float[network.imageLength()];
+    private LogitMap whole(Sample sample, Example example) {
+      int height = example.height();
+      int width = example.width();
+      try {
+        float[] logits = inference.resized(objective.sized(height, width)).logits(example.image());
+        return new LogitMap(logits.length / (height * width), height, width, logits);
+      } catch (IllegalArgumentException e) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Cannot evaluate sample %s of %d x %d pixels: %s (set"
+                    + " segmentation.evaluation=slide)",
+                sample.id(), width, height, e.getMessage()),
+            e);
+      }
+    }
+
+    private LogitMap window(float[] window, int height, int width) {
+      float[] padded = new float[inference.network().imageLength()];
       copy(window, height, width, padded, cropHeight, cropWidth);
-      float[] logits = engine.forward(network.inputs(padded)).get(Network.LOGITS).floats();
+      float[] logits = inference.logits(padded);
       int classes = logits.length / (cropHeight * cropWidth);
       float[] cut = new float[classes * height * width];
       copy(logits, cropHeight, cropWidth, cut, height, width);

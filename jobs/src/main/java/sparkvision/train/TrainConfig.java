@@ -4,6 +4,7 @@ import com.typesafe.config.Config;
 import java.io.Serializable;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.transform.Augment;
@@ -17,6 +18,7 @@ import sparkvision.data.volume.VolumeTransform;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
+import sparkvision.metrics.SlidingWindow;
 
 /**
  * What {@code conf/train.conf} says: the data, the model, the schedule, the averaging.
@@ -33,12 +35,15 @@ public record TrainConfig(
     EngineOptions.Memory memory,
     int ranks,
     int epochs,
+    long iterations,
+    long evaluateEvery,
     int batchSize,
     int accumulateSteps,
     long seed,
     Exchanges exchange,
     int averageEvery,
     Loss loss,
+    Ohem ohem,
     double labelSmoothing,
     OptimizerConfig optimizer,
     LearningRate learningRate,
@@ -58,7 +63,18 @@ public record TrainConfig(
   /** What is minimised. */
   public enum Loss {
     CROSS_ENTROPY,
-    DICE
+    OHEM,
+    DICE,
+    CROSS_ENTROPY_DICE
+  }
+
+  /** Which pixels or voxels count with {@link Loss#OHEM}. */
+  public record Ohem(double threshold, long leastKept) implements Serializable {
+
+    public Ohem {
+      check(threshold >= 0 && threshold <= 1, "ohem.threshold", threshold, "between 0 and 1");
+      check(leastKept >= 0, "ohem.least-kept", leastKept, "at least 0");
+    }
   }
 
   public TrainConfig {
@@ -66,6 +82,8 @@ public record TrainConfig(
     Engines.requireSupport(engine, options(precision, memory));
     atLeast("ranks", ranks, 0);
     atLeast("epochs", epochs, 1);
+    check(iterations >= 0, "iterations", iterations, "at least 0");
+    check(evaluateEvery >= 0, "evaluate-every", evaluateEvery, "at least 0");
     atLeast("batch-size", batchSize, 1);
     atLeast("accumulate-steps", accumulateSteps, 1);
     atLeast("average-every", averageEvery, 1);
@@ -87,6 +105,16 @@ public record TrainConfig(
   private static EngineOptions options(
       EngineOptions.Precision precision, EngineOptions.Memory memory) {
     return EngineOptions.defaults().withPrecision(precision).withMemory(memory);
+  }
+
+  /** Optimizer steps of the whole run. */
+  long totalSteps(int stepsPerEpoch) {
+    return iterations > 0 ? iterations : (long) epochs * stepsPerEpoch;
+  }
+
+  /** Optimizer steps between two evaluations. */
+  long stepsPerEvaluation(int stepsPerEpoch) {
+    return evaluateEvery > 0 ? evaluateEvery : stepsPerEpoch;
   }
 
   /** Images of one rank in one optimizer step. */
@@ -139,8 +167,17 @@ public record TrainConfig(
       double maxRatio,
       double maxClassShare,
       double flipProbability,
-      boolean photometricDistortion)
+      boolean photometricDistortion,
+      Evaluation evaluation,
+      int strideHeight,
+      int strideWidth)
       implements Serializable {
+
+    /** What a network is run over to be measured. */
+    public enum Evaluation {
+      SLIDE,
+      WHOLE
+    }
 
     public Crops {
       // Made for its checks alone.
@@ -156,6 +193,43 @@ public record TrainConfig(
           photometricDistortion,
           List.of(),
           List.of());
+      check(
+          strideHeight >= 0 && strideHeight <= cropHeight,
+          "segmentation.stride-height",
+          strideHeight,
+          "at least 0, at most segmentation.crop-height");
+      check(
+          strideWidth >= 0 && strideWidth <= cropWidth,
+          "segmentation.stride-width",
+          strideWidth,
+          "at least 0, at most segmentation.crop-width");
+    }
+
+    /** The windows of an evaluation. */
+    SlidingWindow windows() {
+      return new SlidingWindow(
+          cropHeight, cropWidth, stride(strideHeight, cropHeight), stride(strideWidth, cropWidth));
+    }
+
+    private static int stride(int stride, int crop) {
+      return stride > 0 ? stride : Math.max(1, 2 * crop / 3);
+    }
+
+    /** For pictures of one size. */
+    Crops sized(int height, int width) {
+      return new Crops(
+          height,
+          width,
+          longEdge,
+          shortEdge,
+          minRatio,
+          maxRatio,
+          maxClassShare,
+          flipProbability,
+          photometricDistortion,
+          evaluation,
+          0,
+          0);
     }
 
     /** The transform, normalised with the training set's figures. */
@@ -251,6 +325,11 @@ public record TrainConfig(
 
   private static void atLeast(String key, int value, int least) {
     check(value >= least, key, value, "at least " + least);
+  }
+
+  /** The constant as conf files have it. */
+  static String spelled(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
   static void checkEngine(String engine) {

@@ -39,8 +39,9 @@ public final class Trainer {
   private static final int ATTEMPTS = 4;
 
   /**
-   * Keys that a resumed run may change. Of these only {@code epochs} changes what is computed from
-   * here on: where training ends, and with it a cosine's course.
+   * Keys that a resumed run may change. Of these only {@code epochs} and {@code iterations} change
+   * what is computed from here on: where training ends, and with it the course of the learning
+   * rate.
    */
   private static final List<String> FREE =
       List.of(
@@ -48,6 +49,7 @@ public final class Trainer {
           "output",
           "validation",
           "epochs",
+          "iterations",
           "memory",
           "loader.threads",
           "loader.prefetch-bytes",
@@ -104,6 +106,7 @@ public final class Trainer {
     Network network = new Network(model, config.batchSize(), objective);
     this.parameters = network.parameters();
     checkChannels(network);
+    network.checkGroups(config.optimizer());
     objective.transform(network.channels());
     validation.ifPresent(this::checkValidation);
   }
@@ -123,7 +126,7 @@ public final class Trainer {
       Duration timeout = Duration.ofSeconds(config.timeoutSeconds());
       int ranks = Slots.await(spark.sc(), wanted, timeout);
       int stepsPerEpoch = stepsPerEpoch(ranks);
-      long totalSteps = (long) config.epochs() * stepsPerEpoch;
+      long totalSteps = config.totalSteps(stepsPerEpoch);
       RunState state = initial(ranks, stepsPerEpoch, totalSteps);
       Path checkpoint = null;
       if (newest.isPresent()) {
@@ -198,9 +201,7 @@ public final class Trainer {
     }
     List<Part> parts = reports.stream().flatMap(report -> report.parts().stream()).toList();
     List<Report.EpochPoint> epoch =
-        end % from.stepsPerEpoch() == 0
-            ? List.of(epochPoint(from, end, rounds, staged))
-            : List.of();
+        isEvaluated(from, end) ? List.of(epochPoint(from, end, rounds, staged)) : List.of();
     RunState state = at(from, end, from.history().with(rounds, reports, epoch));
     Path committed = store.commit(staged, end, parts, state, lock);
     retain(store, state);
@@ -208,12 +209,21 @@ public final class Trainer {
     return new Committed(committed, state);
   }
 
-  /** Checkpoints stand at the end of every epoch, and every so many steps within it. */
+  /** Checkpoints stand where the network is evaluated, and every so many steps in between. */
   private long segmentEnd(RunState from) {
-    long epochEnd = (from.step() / from.stepsPerEpoch() + 1) * from.stepsPerEpoch();
+    long evaluation = next(from.step(), config.stepsPerEvaluation(from.stepsPerEpoch()));
     int every = config.checkpoint().everySteps();
-    long regular = every == 0 ? epochEnd : (from.step() / every + 1) * every;
-    return Math.min(from.totalSteps(), Math.min(epochEnd, regular));
+    long regular = every == 0 ? evaluation : next(from.step(), every);
+    return Math.min(from.totalSteps(), Math.min(evaluation, regular));
+  }
+
+  /** The next multiple of {@code every}. */
+  private static long next(long step, long every) {
+    return (step / every + 1) * every;
+  }
+
+  private boolean isEvaluated(RunState from, long end) {
+    return end == from.totalSteps() || end % config.stepsPerEvaluation(from.stepsPerEpoch()) == 0;
   }
 
   private SegmentTask.Plan plan(
@@ -275,7 +285,7 @@ public final class Trainer {
 
   private Report.EpochPoint epochPoint(
       RunState from, long end, List<List<RoundReport>> rounds, Path staged) throws IOException {
-    double loss = from.history().meanLoss(end - from.stepsPerEpoch(), rounds);
+    double loss = from.history().meanLoss(from.history().evaluatedStep(), rounds);
     Double validationLoss = null;
     Double validationScore = null;
     if (validation.isPresent()) {

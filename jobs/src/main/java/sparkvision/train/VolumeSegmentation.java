@@ -6,7 +6,6 @@ import sparkvision.data.Sample;
 import sparkvision.data.volume.Nifti;
 import sparkvision.data.volume.Volume;
 import sparkvision.data.volume.VolumeTransform;
-import sparkvision.engine.Engine;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 import sparkvision.metrics.SegmentationMetrics;
@@ -43,8 +42,8 @@ record VolumeSegmentation(VolumeTransform.Options options, DenseLoss loss) imple
   }
 
   @Override
-  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels) {
-    return loss.of(graph, logits, labels);
+  public Tensor loss(Graph graph, List<Tensor> logits, Tensor labels, double auxiliaryWeight) {
+    return loss.of(graph, logits, labels, auxiliaryWeight);
   }
 
   @Override
@@ -58,26 +57,23 @@ record VolumeSegmentation(VolumeTransform.Options options, DenseLoss loss) imple
   }
 
   @Override
-  public Measurement measure(Engine engine, Network network, int classes) {
+  public Measurement measure(Inference inference, int classes) {
     return new Windows(
         new VolumeInference(options.patchSize(), OVERLAP, VolumeInference.Weighting.GAUSSIAN),
-        engine,
-        network,
+        inference,
         classes);
   }
 
   private static final class Windows implements Measurement {
-    private final VolumeInference inference;
-    private final Engine engine;
-    private final Network network;
+    private final VolumeInference windows;
+    private final Inference inference;
     private final int classes;
     private final SegmentationMetrics voxels;
     private final VolumeMetrics volumes;
 
-    Windows(VolumeInference inference, Engine engine, Network network, int classes) {
+    Windows(VolumeInference windows, Inference inference, int classes) {
+      this.windows = windows;
       this.inference = inference;
-      this.engine = engine;
-      this.network = network;
       this.classes = classes;
       this.voxels = new SegmentationMetrics(classes, Sample.IGNORE);
       this.volumes = new VolumeMetrics(classes);
@@ -87,11 +83,7 @@ record VolumeSegmentation(VolumeTransform.Options options, DenseLoss loss) imple
     public void add(Sample sample) {
       Volume volume = read(sample, sample.image());
       int[] truth = labels(read(sample, sample.mask()));
-      float[] scores =
-          inference.predict(
-              volume,
-              classes,
-              window -> engine.forward(network.inputs(window)).get(Network.LOGITS).floats());
+      float[] scores = windows.predict(volume, classes, inference::logits);
       int[] predicted = VolumeInference.labels(scores, classes);
       int[] sizes = {volume.depth(), volume.height(), volume.width()};
       volumes.add(sample.id(), predicted, truth, sizes, volume.spacing());

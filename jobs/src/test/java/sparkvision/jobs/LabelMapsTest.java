@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.io.TempDir;
@@ -99,6 +100,38 @@ class LabelMapsTest {
     assertThat(report.overlays()).hasSize(4);
     assertThat(page("pixels")).contains("Mean IoU", "Validation mIoU", "id=\"overlays\"");
 
+    List<String> twoHeads =
+        List.of(
+            "model={name=ccnet, depth=18, width=8, stem=deep, dropout=0.1, auxiliary-weight=0.4,"
+                + " recurrence=2}",
+            "iterations=4",
+            "loss=ohem",
+            "ohem.least-kept=500",
+            "optimizer.head-rate=10",
+            "optimizer.no-decay=[gamma]");
+    train("two-heads", "ade-training", "ade-validation", joined(PIXELS, twoHeads));
+    RunState state = newest("two-heads").state(RunState.class);
+    assertThat(state.history().epochs()).extracting(Report.EpochPoint::step).contains(3L, 4L);
+    Report answer = evaluate("two-heads", "ade-validation", run("two-heads"));
+    assertThat(answer.segmentation().meanIou()).isEqualTo(last(answer).validationScore());
+    Report whole = evaluate("whole", "ade-validation", run("two-heads"), "evaluation=whole");
+    assertThat(whole.samples()).isEqualTo(4);
+    assertThat(whole.segmentation().meanIou()).isBetween(0.05, 1.0);
+    assertThatThrownBy(() -> evaluate("x", "ade-validation", run("pixels"), "evaluation=whole"))
+        .hasMessageMatching(
+            "Cannot evaluate sample .* of 60 x 40 pixels: Cannot build attention-unet-2d: image size"
+                + " \\d+ is no multiple of 16.*\\(set segmentation.evaluation=slide\\)");
+    assertThatThrownBy(
+            () -> train("x", "ade-training", null, joined(PIXELS, "optimizer.head-rate=10")))
+        .hasMessage(
+            "Invalid optimizer.head-rate: 10.0 (must be 1: attention-unet-2d has no head apart from"
+                + " the rest)");
+    assertThatThrownBy(
+            () -> train("x", "ade-training", null, joined(PIXELS, "optimizer.no-decay=[gama]")))
+        .hasMessage(
+            "Invalid optimizer.no-decay: gama (must be part of a parameter's name in"
+                + " attention-unet-2d)");
+
     assertThatThrownBy(() -> evaluate("alone", "ade-validation", newest("pixels").model() + ""))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("a single file does not say the size of a window");
@@ -139,7 +172,8 @@ class LabelMapsTest {
             + " {\"id\": 3, \"name\": \"green\"}]}");
     shard("objects", "dataset=coco-json", "input=" + directory, "annotations=" + json);
 
-    Report report = learn("objects", "objects", "objects", PIXELS, 0.6);
+    Report report =
+        learn("objects", "objects", "objects", joined(PIXELS, "loss=cross-entropy-dice"), 0.6);
     assertThat(report.segmentation().classes().get(0).pixels())
         .as("squares lie over the wall")
         .isEqualTo(12 * (WIDTH * HEIGHT - SIDE * SIDE));
@@ -237,14 +271,16 @@ class LabelMapsTest {
     TrainModel.run(CLUSTER.spark(), ConfigReader.read(TrainConfig.class, "train", null, all));
   }
 
-  private static Report evaluate(String name, String validation, String checkpoint)
+  private static Report evaluate(String name, String validation, String checkpoint, String... more)
       throws Exception {
     List<String> all =
-        List.of(
-            "input=" + CLUSTER.hdfs("/shards/" + validation),
-            "checkpoint=" + checkpoint,
-            "model={name=attention-unet-2d, in-channels=3, width=4}",
-            "output=" + CLUSTER.hdfs("/reports/" + name));
+        joined(
+            List.of(
+                "input=" + CLUSTER.hdfs("/shards/" + validation),
+                "checkpoint=" + checkpoint,
+                "model={name=attention-unet-2d, in-channels=3, width=4}",
+                "output=" + CLUSTER.hdfs("/reports/" + name)),
+            more);
     return EvaluateModel.run(
         CLUSTER.spark(),
         ConfigReader.read(
@@ -254,6 +290,14 @@ class LabelMapsTest {
             name.equals("alone")
                 ? all
                 : all.stream().filter(s -> !s.startsWith("model")).toList()));
+  }
+
+  private static List<String> joined(List<String> settings, String... more) {
+    return joined(settings, List.of(more));
+  }
+
+  private static List<String> joined(List<String> settings, List<String> more) {
+    return Stream.concat(settings.stream(), more.stream()).toList();
   }
 
   private static Report.EpochPoint last(Report report) {

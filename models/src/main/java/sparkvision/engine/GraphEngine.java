@@ -37,7 +37,8 @@ abstract class GraphEngine implements Engine {
     this.layout = new FlatLayout(graph);
     this.optimizer =
         training
-            ? new Optimizer(config, layout.parameters(), layout.statistics(), new Weights())
+            ? new Optimizer(
+                config, layout.parameters(), layout.statistics(), graph::isHead, new Weights())
             : null;
     this.norms =
         graph.nodes().stream()

@@ -660,23 +660,27 @@ final class Loops {
     private final Lines classes;
     private final double smoothing;
     private final long ignored;
+    private final double threshold;
+    private final long leastKept;
     private final Supplier<long[]> labels;
 
     CrossEntropy(Node node, Supplier<long[]> labels) {
       this.classes = new Lines(node.input(0), 1);
       this.smoothing = node.number("smoothing");
       this.ignored = node.integer("ignore-index");
+      this.threshold = node.number("threshold");
+      this.leastKept = node.integer("least-kept");
       this.labels = labels;
     }
 
     @Override
     public void forward(double[][] x, double[] y) {
       double[] weights = weights(x);
-      double total = total(weights);
+      long[] labels = counted(x[0]);
+      double total = total(labels, weights);
       if (total == 0) {
         return; // every label is ignored
       }
-      long[] labels = this.labels.get();
       classes.each(
           (place, line) -> {
             double[] target = target(labels[place], weights);
@@ -690,11 +694,11 @@ final class Loops {
     @Override
     public void backward(double[][] x, double[] y, double[] dy, double[][] dx) {
       double[] weights = weights(x);
-      double total = total(weights);
+      long[] labels = counted(x[0]);
+      double total = total(labels, weights);
       if (total == 0 || dx[0] == null) {
         return;
       }
-      long[] labels = this.labels.get();
       classes.each(
           (place, line) -> {
             double[] target = target(labels[place], weights);
@@ -716,8 +720,33 @@ final class Loops {
       return ones;
     }
 
-    private double total(double[] weights) {
-      return Arrays.stream(labels.get())
+    /** The labels, those of places that are not hard enough ignored too. */
+    private long[] counted(double[] x) {
+      long[] labels = this.labels.get().clone();
+      if (Double.isInfinite(threshold)) {
+        return labels;
+      }
+      double[] probabilities = new double[labels.length];
+      classes.each(
+          (place, line) ->
+              probabilities[place] =
+                  labels[place] == ignored
+                      ? Double.POSITIVE_INFINITY
+                      : Math.exp(x[line[(int) labels[place]]] - logSumExp(x, line)));
+      double[] sorted =
+          Arrays.stream(probabilities).filter(p -> p < Double.POSITIVE_INFINITY).sorted().toArray();
+      if (sorted.length == 0) {
+        return labels;
+      }
+      double limit = Math.max(threshold, sorted[(int) Math.min(leastKept, sorted.length - 1)]);
+      for (int i = 0; i < labels.length; i++) {
+        labels[i] = probabilities[i] < limit ? labels[i] : ignored;
+      }
+      return labels;
+    }
+
+    private double total(long[] labels, double[] weights) {
+      return Arrays.stream(labels)
           .filter(label -> label != ignored)
           .mapToDouble(label -> weights[(int) label])
           .sum();

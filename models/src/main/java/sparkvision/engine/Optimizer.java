@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import sparkvision.graph.Tensor;
 import sparkvision.weights.HostTensor;
@@ -97,6 +98,8 @@ final class Optimizer {
 
   private final OptimizerConfig config;
   private final List<Tensor> parameters;
+  private final double[] decay; // of each parameter
+  private final double[] factor; // of its rate
   private final List<Tensor> variables;
   private final Weights memory;
 
@@ -120,12 +123,20 @@ final class Optimizer {
   private int accumulated;
   private double rate;
   private double gradientScale; // of the mean, and of clipping
-  private Adam adam; // of this step
+  private Adam[] adam; // of this step, by parameter
 
   /** For {@code parameters} and float {@code statistics} as {@code memory} numbers them. */
   Optimizer(
-      OptimizerConfig config, List<Tensor> parameters, List<Tensor> statistics, Weights memory) {
+      OptimizerConfig config,
+      List<Tensor> parameters,
+      List<Tensor> statistics,
+      Predicate<Tensor> head,
+      Weights memory) {
     this.config = config;
+    this.decay =
+        parameters.stream().mapToDouble(p -> decays(p) ? config.weightDecay() : 0).toArray();
+    this.factor =
+        parameters.stream().mapToDouble(p -> head.test(p) ? config.headRate() : 1).toArray();
     this.parameters = parameters;
     this.variables = Stream.concat(parameters.stream(), statistics.stream()).toList();
     this.memory = memory;
@@ -218,7 +229,10 @@ final class Optimizer {
       gradientScale *= Math.min(1, config.clipNorm() / (norm + CLIP_EPSILON));
     }
     if (mean != null) {
-      adam = Adam.at(config, step, lamb ? 1 : learningRate);
+      adam =
+          Arrays.stream(factor)
+              .mapToObj(f -> Adam.at(config, step, lamb ? 1 : f * learningRate))
+              .toArray(Adam[]::new);
     }
     if (lamb) {
       loop.run(parameterTiles, this::direct);
@@ -240,12 +254,12 @@ final class Optimizer {
         ? weight / other
         : config.trustCoefficient()
             * weight
-            / (gradientScale * other + decay(parameter) * weight + config.epsilon());
+            / (gradientScale * other + decay[parameter] * weight + config.epsilon());
   }
 
-  private double decay(int parameter) {
-    boolean decays = config.decayNormAndBias() || parameters.get(parameter).rank() > 1;
-    return decays ? config.weightDecay() : 0;
+  private boolean decays(Tensor parameter) {
+    return (config.decayNormAndBias() || parameter.rank() > 1)
+        && config.noDecay().stream().noneMatch(parameter.name()::contains);
   }
 
   /** The first pass. */
@@ -267,8 +281,9 @@ final class Optimizer {
     memory.read(owner[tile], offset(tile), w, n);
     readGradient(tile, scratch.g, n);
     scale(scratch.g, w, n, (float) gradientScale, 0);
+    Adam adam = this.adam[owner[tile]];
     adam.follow(scratch.g, mean[tile], square[tile], n);
-    adam.direction(u, w, mean[tile], square[tile], n, (float) decay(owner[tile]));
+    adam.direction(u, w, mean[tile], square[tile], n, (float) decay[owner[tile]]);
     weightSquares[tile] = sumOfSquares(w, n);
     otherSquares[tile] = sumOfSquares(u, n);
   }
@@ -298,30 +313,32 @@ final class Optimizer {
     float[] w = scratch.w;
     float[] g = scratch.g;
     double ratio = trust[owner[tile]];
+    float step = (float) (factor[owner[tile]] * rate);
     readGradient(tile, g, n);
-    scale(g, w, n, (float) (ratio * gradientScale), (float) (ratio * decay(owner[tile])));
+    scale(g, w, n, (float) (ratio * gradientScale), (float) (ratio * decay[owner[tile]]));
     if (momentum == null) {
-      descend(w, g, n, (float) rate);
+      descend(w, g, n, step);
     } else if (config.nesterov()) {
-      nesterov(w, g, momentum[tile], n, (float) rate, (float) config.momentum());
+      nesterov(w, g, momentum[tile], n, step, (float) config.momentum());
     } else {
-      momentum(w, g, momentum[tile], n, (float) rate, (float) config.momentum());
+      momentum(w, g, momentum[tile], n, step, (float) config.momentum());
     }
   }
 
   private void adam(int tile, Scratch scratch, int n) {
-    double decay = decay(owner[tile]);
+    int parameter = owner[tile];
     boolean decoupled = config.name() == OptimizerConfig.Name.ADAMW;
     readGradient(tile, scratch.g, n);
-    scale(scratch.g, scratch.w, n, (float) gradientScale, decoupled ? 0 : (float) decay);
-    float kept = decoupled ? (float) (1 - rate * decay) : 1;
-    adam.move(scratch.w, scratch.g, mean[tile], square[tile], n, kept);
+    scale(scratch.g, scratch.w, n, (float) gradientScale, decoupled ? 0 : (float) decay[parameter]);
+    float kept = decoupled ? (float) (1 - factor[parameter] * rate * decay[parameter]) : 1;
+    adam[parameter].move(scratch.w, scratch.g, mean[tile], square[tile], n, kept);
   }
 
   private void lamb(int tile, Scratch scratch, int n) {
-    float decay = (float) decay(owner[tile]);
-    adam.direction(scratch.u, scratch.w, mean[tile], square[tile], n, decay);
-    descend(scratch.w, scratch.u, n, (float) (rate * trust[owner[tile]]));
+    int parameter = owner[tile];
+    float shrinking = (float) decay[parameter];
+    adam[parameter].direction(scratch.u, scratch.w, mean[tile], square[tile], n, shrinking);
+    descend(scratch.w, scratch.u, n, (float) (factor[parameter] * rate * trust[parameter]));
   }
 
   private void readGradient(int tile, float[] g, int n) {

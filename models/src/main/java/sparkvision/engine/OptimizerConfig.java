@@ -1,6 +1,8 @@
 package sparkvision.engine;
 
 import java.io.Serializable;
+import java.util.List;
+import sparkvision.graph.Graph;
 
 /**
  * How weights follow gradients.
@@ -28,6 +30,8 @@ import java.io.Serializable;
  * @param weightDecay SGD, Adam and LARS add {@code weightDecay}·w to the gradient, LAMB to the
  *     direction; AdamW shrinks w itself
  * @param decayNormAndBias whether weights of rank 0 and 1 (norms, biases) decay too
+ * @param noDecay parameters whose name contains one of these do not decay
+ * @param headRate what the rate of the head's parameters is multiplied by ({@link Graph#withHead})
  * @param clipNorm the norm to which the gradient of all parameters together is shortened where it
  *     is longer; 0 for none
  * @param emaDecay of the moving average of weights and running statistics; 0 for none
@@ -44,6 +48,8 @@ public record OptimizerConfig(
     double trustCoefficient,
     double weightDecay,
     boolean decayNormAndBias,
+    List<String> noDecay,
+    double headRate,
     double clipNorm,
     double emaDecay)
     implements Serializable {
@@ -69,6 +75,9 @@ public record OptimizerConfig(
     require(epsilon >= 0, "epsilon", epsilon, "at least 0");
     require(trustCoefficient > 0, "trust-coefficient", trustCoefficient, "above 0");
     require(weightDecay >= 0, "weight-decay", weightDecay, "at least 0");
+    noDecay = List.copyOf(noDecay);
+    require(
+        headRate >= 0 && headRate < Double.POSITIVE_INFINITY, "head-rate", headRate, "at least 0");
     require(clipNorm >= 0, "clip-norm", clipNorm, "at least 0");
     require(emaDecay >= 0 && emaDecay < 1, "ema-decay", emaDecay, "at least 0, below 1");
   }
@@ -78,7 +87,7 @@ public record OptimizerConfig(
    * decay, no clipping, no moving average.
    */
   public static OptimizerConfig of(Name name) {
-    return new OptimizerConfig(name, 0, false, 0.9, 0.999, 1e-8, 1e-3, 0, true, 0, 0);
+    return new OptimizerConfig(name, 0, false, 0.9, 0.999, 1e-8, 1e-3, 0, true, List.of(), 1, 0, 0);
   }
 
   /** Gradient descent and nothing else. */
@@ -97,6 +106,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -113,6 +124,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -128,6 +141,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -143,6 +158,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -158,6 +175,8 @@ public record OptimizerConfig(
         value,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -173,6 +192,8 @@ public record OptimizerConfig(
         trustCoefficient,
         value,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         emaDecay);
   }
@@ -189,6 +210,43 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         false,
+        noDecay,
+        headRate,
+        clipNorm,
+        emaDecay);
+  }
+
+  /** Without weight decay on parameters whose name contains one of {@code parts}. */
+  public OptimizerConfig sparing(String... parts) {
+    return new OptimizerConfig(
+        name,
+        momentum,
+        nesterov,
+        beta1,
+        beta2,
+        epsilon,
+        trustCoefficient,
+        weightDecay,
+        decayNormAndBias,
+        List.of(parts),
+        headRate,
+        clipNorm,
+        emaDecay);
+  }
+
+  public OptimizerConfig withHeadRate(double factor) {
+    return new OptimizerConfig(
+        name,
+        momentum,
+        nesterov,
+        beta1,
+        beta2,
+        epsilon,
+        trustCoefficient,
+        weightDecay,
+        decayNormAndBias,
+        noDecay,
+        factor,
         clipNorm,
         emaDecay);
   }
@@ -204,6 +262,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         norm,
         emaDecay);
   }
@@ -219,6 +279,8 @@ public record OptimizerConfig(
         trustCoefficient,
         weightDecay,
         decayNormAndBias,
+        noDecay,
+        headRate,
         clipNorm,
         decay);
   }

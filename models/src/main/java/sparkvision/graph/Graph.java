@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import sparkvision.weights.HostTensor;
 
 /**
@@ -47,6 +48,7 @@ public final class Graph extends Words {
   private final Set<Tensor> requestedGradients = new LinkedHashSet<>();
   private final Set<Tensor> forgotten = new HashSet<>(); // parameters that a layer gave up
   private long noise;
+  private Predicate<String> head = name -> false;
   private Tensor loss;
   private int dropouts;
 
@@ -71,6 +73,22 @@ public final class Graph extends Words {
   public Graph withNoise(long stream) {
     noise = stream;
     return this;
+  }
+
+  /**
+   * Says which parameters, by name, are the head, whose rate an optimizer may multiply, before an
+   * engine is opened; none if never called.
+   *
+   * @return this graph
+   */
+  public Graph withHead(Predicate<String> parameters) {
+    head = parameters;
+    return this;
+  }
+
+  /** Whether a parameter belongs to the head. */
+  public boolean isHead(Tensor parameter) {
+    return head.test(parameter.name());
   }
 
   public Mode mode() {

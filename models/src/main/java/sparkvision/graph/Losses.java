@@ -1,6 +1,7 @@
 package sparkvision.graph;
 
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -9,6 +10,10 @@ public final class Losses {
 
   /** The index to ignore where none is to be ignored. */
   public static final long IGNORE_NOTHING = Long.MIN_VALUE;
+
+  /** Every place counts: no probability reaches this threshold. */
+  private static final Map<String, Object> ALL =
+      Map.of("threshold", Double.POSITIVE_INFINITY, "least-kept", 0L);
 
   private Losses() {}
 
@@ -20,7 +25,7 @@ public final class Losses {
   /** Cross-entropy that weights all classes alike. */
   public static Tensor crossEntropy(
       Graph g, Tensor logits, Tensor labels, double labelSmoothing, long ignoreIndex) {
-    return crossEntropy(g, List.of(logits, labels), labelSmoothing, ignoreIndex);
+    return crossEntropy(g, List.of(logits, labels), labelSmoothing, ignoreIndex, ALL);
   }
 
   /**
@@ -52,21 +57,60 @@ public final class Losses {
           "Cannot build cross-entropy: class weights must be (K), found %s for logits %s",
           classWeights, logits);
     }
-    return crossEntropy(g, List.of(logits, labels, classWeights), labelSmoothing, ignoreIndex);
+    return crossEntropy(g, List.of(logits, labels, classWeights), labelSmoothing, ignoreIndex, ALL);
+  }
+
+  /**
+   * {@link #crossEntropy} over the hard places alone (online hard example mining): those whose
+   * label has a probability below max(threshold, p), where p is the {@code leastKept}-th smallest
+   * of these probabilities in the batch, counted from 0, or the greatest if there are fewer.
+   *
+   * <p>So at least {@code leastKept} places count, if there are so many and no two are alike. The
+   * mean is over the places that count, as in CCNet's and openseg's code, whose threshold is 0.7 of
+   * 100,000 pixels; mmsegmentation divides by all.
+   *
+   * @param threshold in [0, 1]
+   * @param leastKept at least 0
+   * @see <a href="https://arxiv.org/abs/1604.03540">Shrivastava et al., Training Region-based
+   *     Object Detectors with Online Hard Example Mining, 2016</a>
+   * @see <a
+   *     href="https://github.com/openseg-group/openseg.pytorch/blob/master/lib/loss/loss_helper.py">openseg's
+   *     {@code FSOhemCELoss}</a>
+   */
+  public static Tensor hardCrossEntropy(
+      Graph g,
+      Tensor logits,
+      Tensor labels,
+      double labelSmoothing,
+      long ignoreIndex,
+      double threshold,
+      long leastKept) {
+    if (!(threshold >= 0 && threshold <= 1)) {
+      throw Shapes.error("Invalid threshold: %s (must be in [0, 1])", threshold);
+    }
+    if (leastKept < 0) {
+      throw Shapes.error("Invalid least-kept: %s (must be >= 0)", leastKept);
+    }
+    Map<String, Object> hard = Map.of("threshold", threshold, "least-kept", leastKept);
+    return crossEntropy(g, List.of(logits, labels), labelSmoothing, ignoreIndex, hard);
   }
 
   private static Tensor crossEntropy(
-      Graph g, List<Tensor> inputs, double labelSmoothing, long ignoreIndex) {
+      Graph g,
+      List<Tensor> inputs,
+      double labelSmoothing,
+      long ignoreIndex,
+      Map<String, Object> kept) {
     Tensor logits = inputs.get(0);
     Tensor labels = inputs.get(1);
     requireLabels("cross-entropy", logits, labels);
     if (!(labelSmoothing >= 0 && labelSmoothing < 1)) {
       throw Shapes.error("Invalid label-smoothing: %s (must be in [0, 1))", labelSmoothing);
     }
-    return g.node(
-        Node.Kind.CROSS_ENTROPY,
-        inputs,
-        Map.of("smoothing", labelSmoothing, "ignore-index", ignoreIndex));
+    Map<String, Object> attributes = new HashMap<>(kept);
+    attributes.put("smoothing", labelSmoothing);
+    attributes.put("ignore-index", ignoreIndex);
+    return g.node(Node.Kind.CROSS_ENTROPY, inputs, attributes);
   }
 
   /**

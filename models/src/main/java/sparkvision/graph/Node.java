@@ -207,8 +207,9 @@ public record Node(
     ONE_HOT,
     /**
      * Logits (B, K, ...), int64 labels (B, ...) [, class weights (K)] → the mean cross-entropy, a
-     * scalar; smoothing, ignore-index ({@link Losses#IGNORE_NOTHING}: none). {@link
-     * Losses#crossEntropy} has the formula. Class weights get no gradient.
+     * scalar; smoothing, ignore-index ({@link Losses#IGNORE_NOTHING}: none), threshold (infinite:
+     * every place counts) and least-kept. {@link Losses#crossEntropy} and {@link
+     * Losses#hardCrossEntropy} have the formulas. Class weights get no gradient.
      */
     CROSS_ENTROPY,
     /**

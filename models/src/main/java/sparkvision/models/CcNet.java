@@ -35,9 +35,10 @@ final class CcNet {
         ResNetBackbone.Dilation.WHOLE_STAGE,
         Resize.LINEAR_ALIGNED,
         (g, classes, dropout, third, fourth) ->
-            List.of(
+            DilatedNet.withAuxiliary(
+                g,
                 head(g, "head.", fourth, fourth.size(1) / 4, classes, recurrence, dropout),
-                auxiliary(g, third, classes, dropout)));
+                () -> auxiliary(g, third, classes, dropout)));
   }
 
   /** The head by itself. */
@@ -87,6 +88,6 @@ final class CcNet {
   }
 
   static Map<String, Config> variants() {
-    return DilatedNet.variants("ccnet", "dropout = 0.1, recurrence = 2");
+    return DilatedNet.variants("ccnet", "dropout = 0.1, auxiliary-weight = 0.4, recurrence = 2");
   }
 }

@@ -4,6 +4,7 @@ import com.typesafe.config.Config;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Resize;
 import sparkvision.graph.Tensor;
@@ -24,6 +25,9 @@ import sparkvision.graph.Tensor;
  */
 final class DaNet {
 
+  /** Of the sum, of position and of channel attention. */
+  private static final List<String> CLASSIFIERS = List.of("conv8.1", "conv6.1", "conv7.1");
+
   private DaNet() {}
 
   static Model of(Config config) {
@@ -34,8 +38,11 @@ final class DaNet {
         keys,
         ResNetBackbone.Dilation.MULTI_GRID,
         Resize.LINEAR_ALIGNED,
-        (g, classes, dropout, third, fourth) ->
-            head(g, "head.", fourth, fourth.size(1) / 4, classes, weighting, dropout));
+        (g, classes, dropout, third, fourth) -> {
+          int outputs = g.mode() == Graph.Mode.TRAINING ? CLASSIFIERS.size() : 1;
+          long inner = fourth.size(1) / 4;
+          return head(g, "head.", fourth, inner, classes, weighting, dropout, outputs);
+        });
   }
 
   /** The head by itself. */
@@ -54,14 +61,15 @@ final class DaNet {
                   inner,
                   classes,
                   ChannelAttention.Weighting.CODE,
-                  0);
+                  0,
+                  CLASSIFIERS.size());
         },
         "in-channels",
         "inter-channels",
         "classes");
   }
 
-  /** (B, C, h, w) → logits (B, K, h, w) of the sum, of position and of channel attention. */
+  /** (B, C, h, w) → logits (B, K, h, w) of the first outputs. */
   private static List<Tensor> head(
       Graph g,
       String prefix,
@@ -69,7 +77,8 @@ final class DaNet {
       long inner,
       long classes,
       ChannelAttention.Weighting weighting,
-      double dropout) {
+      double dropout,
+      int outputs) {
     Tensor position = layer(g, prefix + "conv5a", x, inner); // (B, n, h, w)
     position = new PositionAttention(g, prefix + "sa.", inner).apply(position);
     position = layer(g, prefix + "conv51", position, inner);
@@ -78,10 +87,11 @@ final class DaNet {
     channel = new ChannelAttention(g, prefix + "sc.", weighting).apply(channel);
     channel = layer(g, prefix + "conv52", channel, inner);
 
-    return List.of(
-        classified(g, prefix + "conv8.1", g.add(position, channel), classes, dropout),
-        classified(g, prefix + "conv6.1", position, classes, dropout),
-        classified(g, prefix + "conv7.1", channel, classes, dropout));
+    List<Tensor> features = List.of(g.add(position, channel), position, channel);
+    return IntStream.range(0, outputs)
+        .mapToObj(
+            i -> classified(g, prefix + CLASSIFIERS.get(i), features.get(i), classes, dropout))
+        .toList();
   }
 
   private static Tensor layer(Graph g, String name, Tensor x, long out) {
@@ -94,6 +104,7 @@ final class DaNet {
   }
 
   static Map<String, Config> variants() {
-    return DilatedNet.variants("danet", "dropout = 0.1, channel-weighting = code");
+    return DilatedNet.variants(
+        "danet", "dropout = 0.1, auxiliary-weight = 1, channel-weighting = code");
   }
 }

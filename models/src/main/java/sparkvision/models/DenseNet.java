@@ -69,6 +69,11 @@ final class DenseNet implements Backbone {
   }
 
   @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith(headName() + ".");
+  }
+
+  @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
     return images.shapes(batch, imageSize);
   }

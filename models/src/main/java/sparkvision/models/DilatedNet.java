@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Resize;
@@ -22,13 +23,15 @@ import sparkvision.graph.Tensor;
 final class DilatedNet implements Model {
 
   private static final List<String> KEYS =
-      List.of("name", "depth", "width", "stem", "dropout", "classes");
+      List.of("name", "depth", "width", "stem", "dropout", "auxiliary-weight", "classes");
+
+  private static final String BACKBONE = "backbone.";
 
   /** What the heads of one network do. */
   @FunctionalInterface
   interface Head {
     /**
-     * Logits (B, K, h, w), the answer first.
+     * Logits (B, K, h, w), the answer first; in an inference graph the answer alone.
      *
      * @param dropout how often training drops a channel in front of a classifier
      * @param third the third stage's map, half as wide as the fourth
@@ -44,6 +47,7 @@ final class DilatedNet implements Model {
   private final ResNetBackbone.Dilation dilation;
   private final Resize way;
   private final double dropout;
+  private final double auxiliaryWeight;
   private final int classes;
   private final Head head;
 
@@ -64,6 +68,7 @@ final class DilatedNet implements Model {
     this.dilation = dilation;
     this.way = way;
     this.dropout = keys.share("dropout");
+    this.auxiliaryWeight = keys.weight("auxiliary-weight");
     this.classes = keys.count("classes");
     this.head = head;
   }
@@ -83,12 +88,26 @@ final class DilatedNet implements Model {
     Tensor x = inputs.get(0); // (B, 3, H, W)
     new Images(name, 3, 2).requireFitting(x);
     List<Tensor> stages =
-        new ResNetBackbone(
-                g, "backbone.", depth, width, stem, ResNetBackbone.Attention.NONE, dilation)
+        new ResNetBackbone(g, BACKBONE, depth, width, stem, ResNetBackbone.Attention.NONE, dilation)
             .apply(x);
     return head.apply(g, classes, dropout, stages.get(2), stages.get(3)).stream()
         .map(logits -> g.resize(logits, way, x.size(2), x.size(3))) // (B, K, H, W)
         .toList();
+  }
+
+  @Override
+  public double auxiliaryWeight() {
+    return auxiliaryWeight;
+  }
+
+  @Override
+  public boolean isHead(String parameter) {
+    return !parameter.startsWith(BACKBONE);
+  }
+
+  /** The answer, and in a training graph another output. */
+  static List<Tensor> withAuxiliary(Graph g, Tensor answer, Supplier<Tensor> auxiliary) {
+    return g.mode() == Graph.Mode.TRAINING ? List.of(answer, auxiliary.get()) : List.of(answer);
   }
 
   /** Variants of 50 and 101 layers for the 150 classes of ADE20K, with more keys. */

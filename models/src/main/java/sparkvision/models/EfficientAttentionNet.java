@@ -40,6 +40,7 @@ final class EfficientAttentionNet {
   }
 
   static Map<String, Config> variants() {
-    return DilatedNet.variants("efficient-attention-net", "dropout = 0.1, heads = 1");
+    return DilatedNet.variants(
+        "efficient-attention-net", "dropout = 0.1, auxiliary-weight = 0.4, heads = 1");
   }
 }

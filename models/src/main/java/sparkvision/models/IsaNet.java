@@ -32,9 +32,10 @@ final class IsaNet {
         ResNetBackbone.Dilation.AFTER_STRIDE,
         Resize.LINEAR_ALIGNED,
         (g, classes, dropout, third, fourth) ->
-            List.of(
+            DilatedNet.withAuxiliary(
+                g,
                 head(g, fourth, fourth.size(1) / 4, classes, window, dropout),
-                auxiliary(g, third, classes, dropout)));
+                () -> auxiliary(g, third, classes, dropout)));
   }
 
   /** The head by itself. */
@@ -79,6 +80,7 @@ final class IsaNet {
   }
 
   static Map<String, Config> variants() {
-    return DilatedNet.variants("isanet", "dropout = 0.05, down-factor = [8, 8]");
+    return DilatedNet.variants(
+        "isanet", "dropout = 0.05, auxiliary-weight = 0.4, down-factor = [8, 8]");
   }
 }

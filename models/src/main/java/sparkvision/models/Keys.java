@@ -141,6 +141,16 @@ final class Keys {
     return divisors;
   }
 
+  /** A number >= 0. */
+  double weight(String key) {
+    String allowed = "a number >= 0";
+    double weight = read(key, config::getDouble, allowed);
+    if (!(weight >= 0 && weight < Double.POSITIVE_INFINITY)) {
+      throw invalid(key, allowed);
+    }
+    return weight;
+  }
+
   /** A number in [0, 1). */
   double share(String key) {
     String allowed = "a number in [0, 1)";

@@ -26,9 +26,25 @@ public interface Model {
   /**
    * Declares the parameters and computes the outputs.
    *
-   * @return the outputs; a classifier's logits come first
+   * @return the outputs, the answer first. Those behind it serve training, each with a loss of its
+   *     own: an inference graph has neither them nor the parameters that they alone need
    * @throws IllegalArgumentException if an input has the wrong rank or number of channels, or is
    *     too small
    */
   List<Tensor> apply(Graph g, List<Tensor> inputs);
+
+  /** What the loss of each output behind the first counts, where that of the first counts 1. */
+  default double auxiliaryWeight() {
+    return 0;
+  }
+
+  /**
+   * Whether a parameter belongs to the head: what stands on the backbone, and what recipes that
+   * start from a pre-trained backbone train faster.
+   *
+   * @param parameter its name
+   */
+  default boolean isHead(String parameter) {
+    return false;
+  }
 }

@@ -63,10 +63,15 @@ final class NonLocalNet {
     Tensor y = layer(g, "decode_head.convs.0", fourth, inner); // (B, n, h, w)
     y = layer(g, "decode_head.convs.1", block.apply(y), inner);
     y = layer(g, "decode_head.conv_cat", g.concat(fourth, y), inner); // from C + n channels
-    Tensor auxiliary = layer(g, "auxiliary_head.convs.0", third, third.size(1) / 4);
-    return List.of(
+    return DilatedNet.withAuxiliary(
+        g,
         classified(g, "decode_head.conv_seg", y, classes, dropout),
-        classified(g, "auxiliary_head.conv_seg", auxiliary, classes, dropout));
+        () -> auxiliary(g, classes, dropout, third));
+  }
+
+  private static Tensor auxiliary(Graph g, long classes, double dropout, Tensor third) {
+    Tensor y = layer(g, "auxiliary_head.convs.0", third, third.size(1) / 4);
+    return classified(g, "auxiliary_head.conv_seg", y, classes, dropout);
   }
 
   private static Tensor layer(Graph g, String name, Tensor x, long out) {
@@ -79,6 +84,7 @@ final class NonLocalNet {
   }
 
   static Map<String, Config> variants() {
-    return DilatedNet.variants("non-local-net", "dropout = 0.1, reduction = 2");
+    return DilatedNet.variants(
+        "non-local-net", "dropout = 0.1, auxiliary-weight = 0.4, reduction = 2");
   }
 }

@@ -97,6 +97,11 @@ final class Pvt implements Backbone {
   }
 
   @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith("head.");
+  }
+
+  @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
     return images.shapes(batch, imageSize);
   }

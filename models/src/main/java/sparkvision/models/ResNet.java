@@ -61,6 +61,11 @@ final class ResNet implements Model {
   }
 
   @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith("fc.");
+  }
+
+  @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
     return new Images(name, 3, 2).shapes(batch, imageSize);
   }

@@ -58,6 +58,7 @@ final class SegFormer implements Backbone {
 
   private static final double EPSILON = 1e-6; // of the stages' last norms
   private static final double PATCH_EPSILON = 1e-5;
+  private static final String HEAD = "decode_head.";
   private static final int UNUSED_CHANNELS = 128; // of conv_seg
 
   private final String name;
@@ -92,6 +93,11 @@ final class SegFormer implements Backbone {
   @Override
   public String name() {
     return name;
+  }
+
+  @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith(HEAD);
   }
 
   @Override
@@ -169,26 +175,25 @@ final class SegFormer implements Backbone {
   // Head, section 3.2 and equation 4.
 
   private Tensor head(Graph g, List<Tokens> stages) {
-    String head = "decode_head.";
     Tokens finest = stages.get(0);
     Tensor[] levels = new Tensor[STAGES];
     for (int s = STAGES; s >= 1; s--) { // coarse to fine, the order they are joined in
       Tokens tokens = stages.get(s - 1);
       Tensor unified =
-          g.linear(head + "linear_c" + s + ".proj", dim(s), decoderDim).apply(tokens.x);
+          g.linear(HEAD + "linear_c" + s + ".proj", dim(s), decoderDim).apply(tokens.x);
       Tensor level = map(g, new Tokens(unified, tokens.height, tokens.width)); // (B, E, h, w)
       levels[STAGES - s] = g.resize(level, Resize.LINEAR, finest.height, finest.width);
     }
     Conv fuse =
-        g.conv(head + "linear_fuse.conv", (long) STAGES * decoderDim, decoderDim, 1, 1)
+        g.conv(HEAD + "linear_fuse.conv", (long) STAGES * decoderDim, decoderDim, 1, 1)
             .startingFrom(byFanOut(decoderDim, 1));
     Tensor x = fuse.apply(g.concat(levels)); // (B, E, H/4, W/4)
-    x = g.relu(g.batchNorm(head + "linear_fuse.bn", decoderDim).apply(x));
+    x = g.relu(g.batchNorm(HEAD + "linear_fuse.bn", decoderDim).apply(x));
     x = g.dropoutChannels(x, dropout);
-    g.conv(head + "conv_seg", UNUSED_CHANNELS, classes, 1, 1)
+    g.conv(HEAD + "conv_seg", UNUSED_CHANNELS, classes, 1, 1)
         .startingFrom(Initializer.normal(0, 0.01))
         .withBias();
-    return Convs.standard(g, head + "linear_pred", decoderDim, classes, 1, 1).apply(x);
+    return Convs.standard(g, HEAD + "linear_pred", decoderDim, classes, 1, 1).apply(x);
   }
 
   /** He's normal of the fan-out. */

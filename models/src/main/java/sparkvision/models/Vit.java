@@ -90,6 +90,11 @@ final class Vit implements Model {
   }
 
   @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith("head.");
+  }
+
+  @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
     if (imageSize.length != 1 && imageSize.length != 2) {
       throw new IllegalArgumentException(

@@ -3,7 +3,7 @@ package sparkvision.plan;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.LongStream;
+import java.util.stream.IntStream;
 import sparkvision.graph.Node;
 import sparkvision.graph.Tensor;
 import sparkvision.kernels.Grid;
@@ -18,7 +18,8 @@ import sparkvision.kernels.Type;
  * <p>With label smoothing s, class weights w and the sum W of the weights of all labels that are
  * not ignored, a row of logits x with label y adds [(1 − s)·w(y)·(L − x(y)) + s/K·Σ_k w(k)·(L −
  * x(k))] / W to the loss, L = log Σ exp(x). Its gradient is [((1 − s)·w(y) + s/K·Σ w)·exp(x − L) −
- * s/K·w − (1 − s)·w(y) at y] / W. Of the forward pass only L is kept.
+ * s/K·w − (1 − s)·w(y) at y] / W. Of the forward pass only L is kept, and where only hard labels
+ * count their probabilities.
  */
 final class Losses {
 
@@ -73,6 +74,7 @@ final class Losses {
     private final GridLoops loops = GridLoops.best();
     private double spread; // s/K·Σ w
     private double total; // W, of the present run
+    private final HardLabels hard; // null if all count
 
     CrossEntropy(Node node, Lowering l) {
       this.node = node;
@@ -85,6 +87,11 @@ final class Losses {
       this.logSums = l.program.rowMajor("loss", Type.FLOAT32, rows);
       this.padded = (classes + GridLoops.PARTS - 1) / GridLoops.PARTS * GridLoops.PARTS;
       this.weights = new float[padded];
+      double threshold = node.number("threshold");
+      this.hard =
+          Double.isInfinite(threshold)
+              ? null
+              : new HardLabels(rows, (float) threshold, node.integer("least-kept"));
     }
 
     void emit() {
@@ -103,8 +110,12 @@ final class Losses {
             Rows result = new Rows(loss.buffer(), loss.type, 1);
             return team -> {
               long[] labels = l.indices(node.input(1));
-              weigh(given, labels);
+              weigh(given);
               double sum = forward(team, logits, labels, kept);
+              if (hard != null) {
+                sum = hard.select(labels, ignored);
+              }
+              total = total(labels);
               result.set(0, total == 0 ? 0 : (float) (sum / total));
             };
           });
@@ -114,18 +125,24 @@ final class Losses {
       }
     }
 
-    private void weigh(Rows given, long[] labels) {
+    private void weigh(Rows given) {
       double sum = 0;
       for (int k = 0; k < classes; k++) {
         weights[k] = given == null ? 1 : given.get(k);
         sum += weights[k];
       }
       spread = smoothing / classes * sum;
-      total =
-          LongStream.of(labels)
-              .filter(label -> label != ignored)
-              .mapToDouble(label -> weights[(int) label])
-              .sum();
+    }
+
+    private double total(long[] labels) {
+      return IntStream.range(0, rows)
+          .filter(i -> counts(labels, i))
+          .mapToDouble(i -> weights[(int) labels[i]])
+          .sum();
+    }
+
+    private boolean counts(long[] labels, int i) {
+      return labels[i] != ignored && (hard == null || hard.counts(i));
     }
 
     private double forward(Team team, Grid logits, long[] labels, Rows kept) {
@@ -143,10 +160,14 @@ final class Losses {
                 float mean = smoothing == 0 ? 0 : loops.product(row, weights, classes, room);
                 float logSum = loops.logSumExp(row, classes, room);
                 kept.set(i, logSum);
-                sums[m] +=
+                double loss =
                     (1 - smoothing) * weights[label] * (logSum - logit)
                         + spread * logSum
                         - smoothing / classes * mean;
+                sums[m] += loss;
+                if (hard != null) {
+                  hard.set(i, logit - logSum, loss);
+                }
               }
             }
           });
@@ -181,7 +202,7 @@ final class Losses {
                     float[] row = new float[padded];
                     int end = Team.share(rows, m + 1, n);
                     for (int i = Team.share(rows, m, n); i < end; i++) {
-                      if (labels[i] == ignored) {
+                      if (!counts(labels, i)) {
                         Arrays.fill(row, 0);
                       } else {
                         int label = (int) labels[i];
@@ -197,6 +218,52 @@ final class Losses {
             };
           });
       l.contribute(node, 0, dx);
+    }
+  }
+
+  /** Which labels are hard: those with a small probability. */
+  private static final class HardLabels {
+    private final float threshold;
+    private final long leastKept;
+    private final float[] probabilities; // of the labels
+    private final double[] losses;
+    private float limit;
+
+    HardLabels(int labels, float threshold, long leastKept) {
+      this.threshold = threshold;
+      this.leastKept = leastKept;
+      this.probabilities = new float[labels];
+      this.losses = new double[labels];
+    }
+
+    void set(int label, float logProbability, double loss) {
+      probabilities[label] = (float) Math.exp(logProbability);
+      losses[label] = loss;
+    }
+
+    /** Decides by all labels that are not ignored; returns the loss of the hard ones. */
+    double select(long[] labels, long ignored) {
+      float[] sorted = new float[labels.length];
+      int valid = 0;
+      for (int i = 0; i < labels.length; i++) {
+        if (labels[i] != ignored) {
+          sorted[valid++] = probabilities[i];
+        }
+      }
+      Arrays.sort(sorted, 0, valid);
+      limit =
+          valid == 0
+              ? threshold
+              : Math.max(threshold, sorted[(int) Math.min(leastKept, valid - 1)]);
+      double sum = 0;
+      for (int i = 0; i < labels.length; i++) {
+        sum += labels[i] != ignored && counts(i) ? losses[i] : 0;
+      }
+      return sum;
+    }
+
+    boolean counts(int label) {
+      return probabilities[label] < limit;
     }
   }
 }

@@ -36,6 +36,10 @@ class OptimizerTest {
 
   private static final List<Tensor> STATISTICS = List.of(tensor("mean", 7), tensor("var", 7));
 
+  private static boolean isHead(Tensor parameter) {
+    return List.of("kernel", "bias").contains(parameter.name());
+  }
+
   private static Tensor tensor(String name, long... shape) {
     return new Graph(Graph.Mode.TRAINING, 0).parameter(name, Initializer.constant(0), shape);
   }
@@ -103,7 +107,7 @@ class OptimizerTest {
     }
 
     Run(OptimizerConfig config, Optimizer.Loop loop) {
-      this.optimizer = new Optimizer(config, PARAMETERS, STATISTICS, heap);
+      this.optimizer = new Optimizer(config, PARAMETERS, STATISTICS, OptimizerTest::isHead, heap);
       this.loop = loop;
     }
 
@@ -182,8 +186,13 @@ class OptimizerTest {
           }
         }
         boolean vector = PARAMETERS.get(p).rank() < 2;
-        double decay = vector && !config.decayNormAndBias() ? 0 : config.weightDecay();
-        move(w[p], g[p], buffer[p], square[p], rate, decay, vector);
+        String name = PARAMETERS.get(p).name();
+        boolean spared =
+            (vector && !config.decayNormAndBias())
+                || config.noDecay().stream().anyMatch(name::contains);
+        double decay = spared ? 0 : config.weightDecay();
+        double own = isHead(PARAMETERS.get(p)) ? config.headRate() * rate : rate;
+        move(w[p], g[p], buffer[p], square[p], own, decay, vector);
       }
     }
 
@@ -238,6 +247,8 @@ class OptimizerTest {
       OptimizerConfig full =
           plain.withNesterov(0.9).withWeightDecay(0.05).sparingNormAndBias().withClipNorm(10);
       configs.add(full);
+      configs.add(full.withHeadRate(5));
+      configs.add(full.sparing("ide", "absent").withHeadRate(0));
       configs.add(full.withEmaDecay(0.7));
     }
     return configs;
@@ -276,7 +287,8 @@ class OptimizerTest {
     heap.w[0][0] = 3;
     heap.w[0][1] = 4;
     heap.g[0] = gradient;
-    new Optimizer(config, List.of(parameter), List.of(), heap).step(1, Optimizer.Loop.serial());
+    new Optimizer(config, List.of(parameter), List.of(), p -> false, heap)
+        .step(1, Optimizer.Loop.serial());
     return heap.w[0];
   }
 
@@ -460,7 +472,7 @@ class OptimizerTest {
     expected.forEach(
         (config, names) -> {
           Heap heap = new Heap(Stream.concat(two.stream(), statistic.stream()).toList());
-          Optimizer optimizer = new Optimizer(config, two, statistic, heap);
+          Optimizer optimizer = new Optimizer(config, two, statistic, p -> false, heap);
           assertThat(optimizer.state()).isEmpty();
           optimizer.step(0.1, Optimizer.Loop.serial());
           assertThat(optimizer.state().keySet()).containsExactlyElementsOf(names);
@@ -476,6 +488,7 @@ class OptimizerTest {
             OptimizerConfig.plainSgd().withMomentum(0.9),
             List.of(weight),
             List.of(),
+            parameter -> false,
             new Heap(List.of(weight)));
     Map<String, HostTensor> state = new LinkedHashMap<>();
     state.put("step", HostTensor.ofLongs(new long[] {3}));
@@ -495,6 +508,8 @@ class OptimizerTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
             "Invalid optimizer.nesterov: true (must be false where optimizer.momentum is 0)");
+    assertThatThrownBy(() -> plain.withHeadRate(-1))
+        .hasMessage("Invalid optimizer.head-rate: -1.0 (must be at least 0)");
     assertThatThrownBy(() -> plain.withClipNorm(-1))
         .hasMessage("Invalid optimizer.clip-norm: -1.0 (must be at least 0)");
     assertThatThrownBy(() -> plain.withEmaDecay(1))

@@ -283,6 +283,7 @@ final class Words {
 
     all.add(new Case("soft dice of labels", Words::softDice));
     all.add(new Case("cross-entropy", Words::crossEntropy));
+    all.add(new Case("hard cross-entropy", Words::hardCrossEntropy));
     all.add(new Case("soft cross-entropy", Words::softCrossEntropy));
     all.add(new Case("other losses", Words::otherLosses));
 
@@ -661,6 +662,18 @@ final class Words {
         ? Losses.crossEntropy(g, logits, constant(labels), smoothing, ignored)
         : Losses.crossEntropy(
             g, logits, constant(labels), smoothing, ignored, constant(draw.positive(classes)));
+  }
+
+  private Tensor hardCrossEntropy() {
+    long[] shape = shape(3, 4);
+    shape[1] = draw.number(2, 5);
+    long ignored = ignored();
+    HostTensor labels = labels(shape, ignored);
+    double smoothing = draw.number(0, 3) / 10.0;
+    double threshold = draw.number(0, 10) / 10.0;
+    long leastKept = draw.number(0, labels.longs().length + 2);
+    return Losses.hardCrossEntropy(
+        g, normal(shape), constant(labels), smoothing, ignored, threshold, leastKept);
   }
 
   private Tensor softCrossEntropy() {

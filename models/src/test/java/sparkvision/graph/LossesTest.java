@@ -4,9 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.Arrays;
 import java.util.Map;
 import java.util.function.Function;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import sparkvision.Draw;
 import sparkvision.weights.HostTensor;
 
@@ -173,6 +176,42 @@ class LossesTest {
     assertThat(plain.integer("ignore-index")).isEqualTo(Losses.IGNORE_NOTHING);
   }
 
+  /** Probabilities of the label are 0.1, 0.3, 0.5, 0.8 and 0.9. */
+  @ParameterizedTest
+  @CsvSource({
+    "0.7, 0, 3",
+    "0.7, 2, 3",
+    "0.7, 4, 4",
+    "0.7, 100, 4", // the surest is not below itself
+    "0.3, 0, 1",
+    "0.3, 2, 2",
+    "1, 0, 5",
+    "0.05, 0, 0"
+  })
+  void hardCrossEntropyCountsTheLeastProbableLabels(double threshold, long leastKept, int count) {
+    double[] probabilities = {0.9, 0.1, 0.8, 0.3, 0.5};
+    float[] logits = new float[12];
+    for (int i = 0; i < 5; i++) {
+      logits[2 * i + 1] = (float) Math.log(probabilities[i] / (1 - probabilities[i]));
+    }
+    Tensor x = g.input("pixels", 6, 2);
+    Tensor labels = g.indices("labels", 6);
+    Tensor loss = Losses.hardCrossEntropy(g, x, labels, 0, 255, threshold, leastKept);
+    Map<String, HostTensor> given =
+        Map.of(
+            "x",
+            X,
+            "t",
+            T,
+            "pixels",
+            HostTensor.of(logits, 6, 2),
+            "labels",
+            HostTensor.ofLongs(new long[] {1, 1, 1, 1, 1, 255}, 6));
+    double expected =
+        -Arrays.stream(probabilities).sorted().limit(count).map(Math::log).average().orElse(0);
+    assertThat(Naive.run(g, given).get(loss)[0]).isCloseTo(expected, within(1e-6));
+  }
+
   @Test
   void refusesWhatDoesNotFit() {
     Tensor labels = g.indices("labels", 2, 4, 5);
@@ -191,6 +230,12 @@ class LossesTest {
         g -> Losses.crossEntropy(g, x, labels, 0, 255, g.input("weights", 4)),
         "Cannot build cross-entropy: class weights must be (K), found weights[4] for logits"
             + " x[2, 3, 4, 5]");
+    refuses(
+        g -> Losses.hardCrossEntropy(g, x, labels, 0, 255, 1.5, 0),
+        "Invalid threshold: 1.5 (must be in [0, 1])");
+    refuses(
+        g -> Losses.hardCrossEntropy(g, x, labels, 0, 255, 0.7, -1),
+        "Invalid least-kept: -1 (must be >= 0)");
     refuses(
         g -> Losses.softCrossEntropy(g, x, g.mean(t, 1)),
         "Cannot build soft cross-entropy: x[2, 3, 4, 5] and [2, 4, 5] must be of one shape with at"

@@ -1,5 +1,6 @@
 package sparkvision.graph;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -615,14 +616,26 @@ public final class Naive {
     double smoothing = node.number("smoothing");
     double above = 0;
     double below = 0;
+    List<Double> probabilities = new ArrayList<>();
+    for (long[] at : places(labels.shape)) {
+      long label = (long) labels.at(at);
+      if (label != node.integer("ignore-index")) {
+        probabilities.add(Math.exp(logits.at(withClass(at, label))) / powers(logits, at));
+      }
+    }
+    double limit = node.number("threshold");
+    if (!probabilities.isEmpty()) {
+      int kept = (int) Math.min(node.integer("least-kept"), probabilities.size() - 1);
+      limit = Math.max(limit, probabilities.stream().sorted().toList().get(kept));
+    }
     for (long[] at : places(labels.shape)) {
       long label = (long) labels.at(at);
       if (label == node.integer("ignore-index")) {
         continue;
       }
-      double sum = 0;
-      for (long k = 0; k < classes; k++) {
-        sum += Math.exp(logits.at(withClass(at, k)));
+      double sum = powers(logits, at);
+      if (!(Math.exp(logits.at(withClass(at, label))) / sum < limit)) {
+        continue;
       }
       for (long k = 0; k < classes; k++) {
         double target = smoothing / classes + (k == label ? 1 - smoothing : 0);
@@ -632,6 +645,15 @@ public final class Naive {
       below += node.inputs().size() == 3 ? in(node, 2, label) : 1;
     }
     return new double[] {below == 0 ? 0 : above / below};
+  }
+
+  /** Σ exp over the classes of a place. */
+  private static double powers(Array logits, long[] place) {
+    double sum = 0;
+    for (long k = 0; k < logits.shape[1]; k++) {
+      sum += Math.exp(logits.at(withClass(place, k)));
+    }
+    return sum;
   }
 
   private double[] softCrossEntropy(Node node) {

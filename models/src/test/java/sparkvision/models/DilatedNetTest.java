@@ -6,9 +6,11 @@ import com.typesafe.config.ConfigFactory;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -28,7 +30,8 @@ import sparkvision.weights.Safetensors;
 /** The networks that label every pixel. */
 class DilatedNetTest {
 
-  private static final String TINY = "depth = 18, width = 8, stem = deep, classes = 3";
+  private static final String TINY =
+      "depth = 18, width = 8, stem = deep, auxiliary-weight = 0.4, classes = 3";
 
   private static Graph build(Graph.Mode mode, String conf, int batch, int... size) {
     Model model = Models.of(ConfigFactory.parseString(conf));
@@ -41,7 +44,9 @@ class DilatedNetTest {
     if (mode == Graph.Mode.TRAINING) {
       Tensor labels = g.indices("labels", batch, x.size(2), x.size(3));
       for (int i = 0; i < outputs.size(); i++) {
-        g.loss(Losses.crossEntropy(g, outputs.get(i), labels, 0), i == 0 ? 1 : 0.4);
+        g.loss(
+            Losses.crossEntropy(g, outputs.get(i), labels, 0),
+            i == 0 ? 1 : model.auxiliaryWeight());
       }
     }
     return g;
@@ -65,11 +70,44 @@ class DilatedNetTest {
     "efficient-attention-net-resnet101, 69220844, 2"
   })
   void hasAsManyParametersAsItsPartsAndLabelsEveryPixel(String name, long parameters, int outputs) {
-    Graph g = build(Graph.Mode.INFERENCE, "name = " + name, 2, 97, 129);
+    Graph g = build(Graph.Mode.TRAINING, "name = " + name, 2, 97, 129);
     assertThat(g.parameterCount()).isEqualTo(parameters);
     assertThat(g.outputs()).hasSize(outputs);
     assertThat(g.outputs().values())
         .allSatisfy(logits -> assertThat(logits.shape()).containsExactly(2, 150, 97, 129));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "danet-resnet50, 'head.conv6.1, head.conv7.1', 1",
+    "ccnet-resnet50, dsn, 0.4",
+    "isanet-resnet50, dsn_head, 0.4",
+    "non-local-net-resnet50, auxiliary_head, 0.4",
+    "efficient-attention-net-resnet50, auxiliary_head, 0.4"
+  })
+  void anInferenceGraphHasNoAuxiliaryHeads(String name, String heads, double weight) {
+    Graph g = build(Graph.Mode.INFERENCE, "name = " + name, 1, 64);
+    assertThat(g.outputs()).hasSize(1);
+    Model model = Models.of(ConfigFactory.parseString("name = " + name));
+    assertThat(model.auxiliaryWeight()).isEqualTo(weight);
+    List<String> training =
+        build(Graph.Mode.TRAINING, "name = " + name, 1, 64).variables().stream()
+            .map(Variable::name)
+            .toList();
+    List<String> left =
+        training.stream()
+            .filter(v -> Stream.of(heads.split(", ")).noneMatch(head -> v.startsWith(head + ".")))
+            .toList();
+    assertThat(g.variables()).extracting(Variable::name).isEqualTo(left);
+    assertThat(left).hasSizeLessThan(training.size());
+  }
+
+  @Test
+  void theHeadIsAllButTheBackbone() {
+    Model model = Models.of(ConfigFactory.parseString("name = isanet-resnet50"));
+    assertThat(model.isHead("isa_head.0.weight")).isTrue();
+    assertThat(model.isHead("dsn_head.3.bias")).isTrue();
+    assertThat(model.isHead("backbone.layer4.0.conv1.weight")).isFalse();
   }
 
   @ParameterizedTest
@@ -159,7 +197,9 @@ class DilatedNetTest {
   private static float[] logits(String conf, Map<String, HostTensor> state, HostTensor image) {
     Graph g = build(Graph.Mode.INFERENCE, conf + ", " + TINY, 2, 33, 40);
     try (Engine engine = Engines.open("compiled", g, null)) {
-      engine.load(state);
+      Map<String, HostTensor> used = new HashMap<>(state);
+      used.keySet().retainAll(g.variables().stream().map(Variable::name).toList());
+      engine.load(used);
       return engine.forward(Map.of("image", image)).get("logits.0").floats();
     }
   }
@@ -167,7 +207,7 @@ class DilatedNetTest {
   /** As its code has it: batch norms that do not count batches, for which training must not ask. */
   @Test
   void ccNetsHeadsCountNoBatches() {
-    assertThat(build(Graph.Mode.INFERENCE, "name = ccnet-resnet50", 1, 64).variables())
+    assertThat(build(Graph.Mode.TRAINING, "name = ccnet-resnet50", 1, 64).variables())
         .extracting(Variable::name)
         .contains("head.conva.1.running_var", "backbone.bn1.num_batches_tracked")
         .doesNotContain("head.conva.1.num_batches_tracked", "dsn.1.num_batches_tracked");

@@ -47,6 +47,17 @@ class LossesTest {
                 b.g, b.g.scale(b.normal(5, 1000), 9), b.indices(1000, 5), smoothing));
   }
 
+  @ParameterizedTest
+  @CsvSource({"0.3, 0, 0", "0.1, 20, 0.1", "0.5, 1000, 0"})
+  void crossEntropyOfHardPixels(double threshold, long leastKept, double smoothing) {
+    Twins.agreeExactly(
+        b -> {
+          Tensor labels = b.indices(5, 2, 7, 9);
+          Tensor x = b.g.scale(b.normal(2, 5, 7, 9), 2);
+          return Losses.hardCrossEntropy(b.g, x, labels, smoothing, 1, threshold, leastKept);
+        });
+  }
+
   /** Logits so far apart that probabilities vanish. */
   @Test
   void crossEntropyOfExtremes() {
