@@ -39,6 +39,7 @@ class LabelMapsTest {
       List.of(
           "model={name=attention-unet-2d, in-channels=3, width=8}",
           "epochs=24",
+          "evaluate-every=9",
           "learning-rate.base=0.02",
           "learning-rate.schedule=constant",
           "segmentation.crop-height=48",
@@ -105,6 +106,7 @@ class LabelMapsTest {
             "model={name=ccnet, depth=18, width=8, stem=deep, dropout=0.1, auxiliary-weight=0.4,"
                 + " recurrence=2}",
             "iterations=4",
+            "evaluate-every=3",
             "loss=ohem",
             "ohem.least-kept=500",
             "optimizer.head-rate=10",
