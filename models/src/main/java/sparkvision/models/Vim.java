@@ -175,6 +175,11 @@ final class Vim implements Model {
   }
 
   @Override
+  public boolean isHead(String parameter) {
+    return parameter.startsWith("head.");
+  }
+
+  @Override
   public List<long[]> inputShapes(int batch, int... imageSize) {
     return images.shapes(batch, imageSize);
   }

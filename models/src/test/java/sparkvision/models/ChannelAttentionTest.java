@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -45,6 +46,35 @@ class ChannelAttentionTest {
     assertThat((double) y[0]).isCloseTo(1 + 2 * similar, within(1e-5)); // x + Σ a·v, pixel 0
     assertThat((double) y[2]).isCloseTo(3 * other, within(1e-5)); // channel 0, pixel 2
     assertThat(most == 2 ? other > similar : similar > other).isTrue();
+  }
+
+  /**
+   * Energies around 1,000 that differ by about 1, as of large maps: rounded to bfloat16, which has
+   * steps of 4 there, they would weigh channels quite differently.
+   */
+  @Test
+  void energiesStayInFloat32() {
+    Trial trial = trial("code", 1, 4, 32, 32);
+    float[] x = trial.inputs.get("input.0").floats();
+    int pixels = 32 * 32;
+    for (int i = 0; i < pixels; i++) {
+      float base = Math.round(4 * x[i]) / 4f; // what bfloat16 holds
+      for (int channel = 0; channel < 4; channel++) {
+        x[channel * pixels + i] = channel == 0 || i < 2 * channel ? base : -base;
+      }
+    }
+    HostTensor weights = Draw.normal(3, 1, 4, 32, 32);
+    Map<String, float[]> exact = trial.gradients("nd4j", Precision.FLOAT32, weights);
+    Map<String, float[]> rounded = trial.gradients("compiled", Precision.BFLOAT16, weights);
+    float[] expected = exact.get("input.0");
+    float[] found = rounded.get("input.0");
+    double difference = 0;
+    double norm = 0;
+    for (int i = 0; i < expected.length; i++) {
+      difference += Math.pow((double) found[i] - expected[i], 2);
+      norm += (double) expected[i] * expected[i];
+    }
+    assertThat(Math.sqrt(difference / norm)).isLessThan(0.02);
   }
 
   @Test

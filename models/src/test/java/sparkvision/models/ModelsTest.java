@@ -4,9 +4,31 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.typesafe.config.ConfigFactory;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import sparkvision.Draw;
+import sparkvision.engine.Engine;
+import sparkvision.engine.Engines;
+import sparkvision.engine.OptimizerConfig;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Variable;
+import sparkvision.weights.HostTensor;
+import sparkvision.weights.Safetensors;
 
 class ModelsTest {
 
@@ -82,6 +104,138 @@ class ModelsTest {
             "efficient-attention-net",
             "efficient-attention-net-resnet50",
             "efficient-attention-net-resnet101");
+  }
+
+  /** A small network of each family; every other name is a variant with a default for every key. */
+  private static final Map<String, String> SMALL = small();
+
+  private static final Path README = Path.of("../README.md");
+
+  private static Map<String, String> small() {
+    String dilated = "depth = 18, width = 8, stem = deep, dropout = 0.1, auxiliary-weight = 0.4";
+    Map<String, String> small = new TreeMap<>();
+    small.put(
+        "densenet",
+        "spatial-dims = 2, in-channels = 3, growth-rate = 4, blocks = [2, 2], init-features = 8,"
+            + " bottleneck = 4, dropout = 0.1");
+    small.put(
+        "vit", "image-size = 32, patch-size = 8, dim = 8, depth = 2, heads = 2, mlp-ratio = 4");
+    small.put(
+        "pvt",
+        "image-size = 32, dims = [8, 8, 16, 16], heads = [1, 2, 2, 4], mlp-ratios = [2, 2, 2, 2],"
+            + " depths = [1, 1, 1, 1], sr-ratios = [4, 2, 1, 1], drop-path = 0.1");
+    small.put(
+        "segformer",
+        "dims = [8, 8, 16, 16], heads = [1, 2, 2, 4], mlp-ratios = [2, 2, 2, 2],"
+            + " depths = [1, 1, 1, 1], sr-ratios = [4, 2, 1, 1], decoder-dim = 8, dropout = 0.1");
+    small.put("attention-unet", "spatial-dims = 3, in-channels = 1, feature-scale = 16, gates = 2");
+    small.put("attention-unet-2d", "in-channels = 3, width = 4");
+    small.put("resnet", "depth = 18, width = 8, stem = cifar");
+    small.put("cbam-resnet", "depth = 18, width = 16, stem = imagenet");
+    small.put("danet", dilated + ", channel-weighting = code");
+    small.put("ccnet", dilated + ", recurrence = 2");
+    small.put("isanet", dilated + ", down-factor = [2, 3]");
+    small.put("non-local-net", dilated + ", reduction = 2");
+    small.put("efficient-attention-net", dilated + ", heads = 2");
+    small.put(
+        "vim",
+        "image-size = 32, patch-size = 8, stride = 8, dim = 8, depth = 2, state-size = 3,"
+            + " in-channels = 3, bidirectional = ssm-conv, cls-token = middle, pool = cls");
+    small.replaceAll((name, keys) -> "name = " + name + ", classes = 3, " + keys);
+    return small;
+  }
+
+  private static List<String> confs() {
+    return Models.names().stream()
+        .map(name -> SMALL.getOrDefault(name, "name = " + name))
+        .toList();
+  }
+
+  @ParameterizedTest
+  @MethodSource("confs")
+  void everyVariantBuildsForTrainingAndInference(String conf) {
+    Model model = Trials.model(conf);
+    int size = SMALL.containsValue(conf) || isFor(model, 5) ? 32 : 224;
+    Graph training = Trials.build(Graph.Mode.TRAINING, model, 2, size);
+    Graph inference = Trials.build(Graph.Mode.INFERENCE, model, 2, size);
+    assertThat(inference.outputs().get("logits").shape())
+        .isEqualTo(training.outputs().get("logits").shape());
+    assertThat(training.variables())
+        .extracting(Variable::name)
+        .containsAll(inference.variables().stream().map(Variable::name).toList());
+    assertThat(inference.parameterCount()).isPositive();
+  }
+
+  /** Variants as the README lists them, `name` and number, and as they are. */
+  @Test
+  void theReadmeHasEveryVariantWithItsParameters() throws IOException {
+    Map<String, String> listed = new TreeMap<>();
+    Matcher entry =
+        Pattern.compile("`([a-z0-9-]+)` ([0-9,]{5,})").matcher(Files.readString(README));
+    while (entry.find()) {
+      listed.put(entry.group(1), entry.group(2));
+    }
+    Map<String, String> built = new TreeMap<>();
+    for (String name : Models.names()) {
+      if (!SMALL.containsKey(name)) {
+        Model model = Trials.model("name = " + name);
+        Graph g = Trials.build(Graph.Mode.TRAINING, model, 2, isFor(model, 5) ? 32 : 224);
+        built.put(name, String.format(Locale.ROOT, "%,d", g.parameterCount()));
+      }
+    }
+    assertThat(listed).isEqualTo(built);
+  }
+
+  private static boolean isFor(Model model, int rank) {
+    try {
+      return model.inputShapes(1, 224).get(0).length == rank;
+    } catch (IllegalArgumentException e) {
+      return false; // it takes another size
+    }
+  }
+
+  static Collection<String> smallNetworks() {
+    return SMALL.values();
+  }
+
+  @ParameterizedTest
+  @MethodSource("smallNetworks")
+  void everyFamilyTrainsAStepAndSurvivesSaveAndLoad(String conf) throws IOException {
+    Model model = Trials.model(conf);
+    Graph training = Trials.build(Graph.Mode.TRAINING, model, 2, 32);
+    Draw draw = new Draw(1);
+    HostTensor image = draw.values(training.inputs().get("image").shape());
+    HostTensor labels = draw.indices(3, training.inputs().get("labels").shape());
+    ByteArrayOutputStream file = new ByteArrayOutputStream();
+    Map<String, HostTensor> state;
+    OptimizerConfig adam = OptimizerConfig.of(OptimizerConfig.Name.ADAMW);
+    try (Engine engine = Engines.open("compiled", training, adam)) {
+      engine.forwardBackward(Map.of("image", image, "labels", labels));
+      for (Variable variable : training.variables()) {
+        if (variable.role() == Variable.Role.PARAMETER) {
+          for (float value : engine.gradient(variable.name()).floats()) {
+            assertThat(value).as(variable.name()).isFinite();
+          }
+        }
+      }
+      engine.update(0.01);
+      state = engine.state();
+      Safetensors.write(file, state, Map.of());
+    }
+    Map<String, HostTensor> read =
+        Safetensors.read(new ByteArrayInputStream(file.toByteArray())).tensors();
+    assertThat(logits(model, read, image)).containsExactly(logits(model, state, image));
+  }
+
+  /** Of the weights that the inference graph has. */
+  private static float[] logits(Model model, Map<String, HostTensor> weights, HostTensor image) {
+    Graph inference = Trials.build(Graph.Mode.INFERENCE, model, 2, 32);
+    Map<String, HostTensor> used = new HashMap<>(weights);
+    used.keySet().retainAll(inference.variables().stream().map(Variable::name).toList());
+    try (Engine engine = Engines.open("compiled", inference, null)) {
+      engine.load(used);
+      return engine.forward(Map.of("image", image)).get("logits").floats();
+    }
   }
 
   @Test
