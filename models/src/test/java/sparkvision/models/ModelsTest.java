@@ -146,9 +146,7 @@ class ModelsTest {
   }
 
   private static List<String> confs() {
-    return Models.names().stream()
-        .map(name -> SMALL.getOrDefault(name, "name = " + name))
-        .toList();
+    return Models.names().stream().map(name -> SMALL.getOrDefault(name, "name = " + name)).toList();
   }
 
   @ParameterizedTest
