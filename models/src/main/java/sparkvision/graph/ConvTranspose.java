@@ -63,9 +63,20 @@ public final class ConvTranspose {
 
   /** The same weights with a bias (O), zero at first. */
   public ConvTranspose withBias() {
-    Tensor zeros = g.parameter(name + ".bias", Initializer.constant(0), channels());
+    return withBias(Initializer.constant(0));
+  }
+
+  /** The same weights with a bias (O). */
+  public ConvTranspose withBias(Initializer initializer) {
+    Tensor shift = g.parameter(name + ".bias", initializer, channels());
     return new ConvTranspose(
-        g, name, weight, zeros, stride, padding, outputPadding, dilation, groups);
+        g, name, weight, shift, stride, padding, outputPadding, dilation, groups);
+  }
+
+  /** The same layer with other first values of the weight; to be called before {@link #apply}. */
+  public ConvTranspose startingFrom(Initializer initializer) {
+    g.reinitialized(weight, initializer);
+    return this;
   }
 
   /** The same weights, {@code stride} output pixels per input pixel; 1 if never called. */

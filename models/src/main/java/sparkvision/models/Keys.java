@@ -68,6 +68,11 @@ final class Keys {
     return read(key, config::getBoolean, "true or false");
   }
 
+  /** A model's own configuration. */
+  Config model(String key) {
+    return read(key, config::getConfig, "a model's name and keys in braces");
+  }
+
   /** Whether a key that may be missing is there. */
   boolean has(String key) {
     return config.hasPath(key);

@@ -34,6 +34,8 @@ public final class Models {
     families.put(
         "efficient-attention-net",
         new Family(EfficientAttentionNet::of, EfficientAttentionNet.variants()));
+    families.put("upernet", new Family(UperNet::new, UperNet.variants()));
+    families.put("segmenter", new Family(Segmenter::new, Segmenter.variants()));
     return families;
   }
 
@@ -42,6 +44,8 @@ public final class Models {
     parts.put("danet-head", DaNet.headPart());
     parts.put("ccnet-head", CcNet.headPart());
     parts.put("isanet-head", IsaNet.headPart());
+    parts.put("upernet-head", UperNet.headPart());
+    parts.put("segmenter-head", Segmenter.headPart());
     return parts;
   }
 

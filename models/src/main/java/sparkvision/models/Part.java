@@ -4,6 +4,7 @@ import com.typesafe.config.Config;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
+import java.util.function.ToIntFunction;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 
@@ -35,22 +36,31 @@ final class Part implements Model {
    * @param reader reads the keys that {@code allowed} names beside the name
    */
   static Function<Config, Model> of(int inputs, Function<Keys, Builder> reader, String... allowed) {
+    return of(keys -> inputs, reader, allowed);
+  }
+
+  /** How parts are made that read as many tensors as their keys say. */
+  static Function<Config, Model> of(
+      ToIntFunction<Keys> inputs, Function<Keys, Builder> reader, String... allowed) {
     return of(inputs, List.of(), reader, allowed);
   }
 
   /** A part without keys whose inputs have names. */
   static Function<Config, Model> named(List<String> inputNames, Builder builder) {
-    return of(inputNames.size(), inputNames, keys -> builder);
+    return of(keys -> inputNames.size(), inputNames, keys -> builder);
   }
 
   private static Function<Config, Model> of(
-      int inputs, List<String> inputNames, Function<Keys, Builder> reader, String... allowed) {
+      ToIntFunction<Keys> inputs,
+      List<String> inputNames,
+      Function<Keys, Builder> reader,
+      String... allowed) {
     String[] all = Arrays.copyOf(allowed, allowed.length + 1);
     all[allowed.length] = "name";
     return config -> {
       Keys keys = Keys.of(config, all);
       String name = keys.text("name", "a model's name");
-      return new Part(name, inputs, inputNames, reader.apply(keys));
+      return new Part(name, inputs.applyAsInt(keys), inputNames, reader.apply(keys));
     };
   }
 

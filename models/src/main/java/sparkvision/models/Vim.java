@@ -47,7 +47,7 @@ import sparkvision.graph.Tensor;
  *     href="https://github.com/hustvl/Vim/blob/dd0358ad1e42701f22afbefa0717cc8825cf9f45/vim/models_mamba.py">the
  *     authors' code</a>
  */
-final class Vim implements Model {
+final class Vim implements TokenEncoder {
 
   /** The free keys. */
   private static final String[] KEYS = {
@@ -68,7 +68,8 @@ final class Vim implements Model {
     "average-pairs",
     "rope",
     "rope-residual",
-    "layer-scale"
+    "layer-scale",
+    "features"
   };
 
   /** Those that may be left out. */
@@ -82,6 +83,7 @@ final class Vim implements Model {
           rope = false
           rope-residual = false
           layer-scale = 0.0
+          features = residual
           """);
 
   /** How the tokens are read in both directions. */
@@ -108,6 +110,12 @@ final class Vim implements Model {
     MAX
   }
 
+  /** What the maps of single blocks are: the mixer's results, or the residual stream with them. */
+  private enum Features {
+    MIXER,
+    RESIDUAL
+  }
+
   private static final double EPSILON = 1e-5;
   private static final double ROPE_BASE = 10_000;
 
@@ -132,6 +140,7 @@ final class Vim implements Model {
   private final boolean rope;
   private final boolean ropeResidual;
   private final double layerScale;
+  private final Features features;
   private final Images images;
 
   Vim(Config config) {
@@ -154,6 +163,7 @@ final class Vim implements Model {
     this.rope = keys.flag("rope");
     this.ropeResidual = keys.flag("rope-residual");
     this.layerScale = keys.share("layer-scale");
+    this.features = keys.choice("features", Features.class);
     this.images = new Images(name, inChannels, 2);
     if (Math.min(imageSize[0], imageSize[1]) < patchSize) {
       throw keys.invalid("image-size", "at least patch-size " + patchSize);
@@ -198,35 +208,55 @@ final class Vim implements Model {
     return List.of(pool == Pool.MAX ? g.max(x, 1) : x); // (B, K)
   }
 
-  /** What backbones give: the result of the mixer, or the residual stream with it. */
-  enum Form {
-    MIXER,
-    RESIDUAL
+  @Override
+  public int dim() {
+    return dim;
+  }
+
+  @Override
+  public int depth() {
+    return depth;
   }
 
   /**
-   * The patches' tokens behind some blocks, as maps; class tokens are dropped.
-   *
-   * @param prefix what every parameter's name begins with: empty, or ending in a dot
-   * @param blocks numbers from 0, ascending
-   * @return (B, d, h, w) for each
+   * What {@code features} says; the last norm is declared, though nothing reads it, as in the
+   * authors' code.
    */
-  List<Tensor> features(Graph g, String prefix, Tensor image, List<Integer> blocks, Form form) {
+  @Override
+  public List<Tensor> features(Graph g, String prefix, Tensor image, List<Integer> blocks) {
     if (strategy == Strategy.BLOCK) {
       throw new IllegalArgumentException(
           String.format("Cannot read features of %s: its blocks form pairs", name));
     }
+    requireInPlace();
     Network network = new Network(g, prefix, image);
     List<Tensor> maps = new ArrayList<>();
     State state = new State(network.embedded(), null);
     for (int i = 0; i <= blocks.get(blocks.size() - 1); i++) {
       state = network.block(i, state, false);
       if (blocks.contains(i)) {
-        Tensor tokens = form == Form.MIXER ? state.hidden : g.add(state.residual, state.hidden);
+        Tensor tokens =
+            features == Features.MIXER ? state.hidden : g.add(state.residual, state.hidden);
         maps.add(network.map(tokens));
       }
     }
+    g.rmsNorm(prefix + "norm_f", dim, EPSILON);
     return maps;
+  }
+
+  @Override
+  public Tensor encoded(Graph g, String prefix, Tensor image) {
+    requireInPlace();
+    Network network = new Network(g, prefix, image);
+    Tensor x = network.tokens(network.embedded()); // (B, L, d)
+    return network.map(g.rmsNorm(prefix + "norm_f", dim, EPSILON).apply(x));
+  }
+
+  private void requireInPlace() {
+    if (strategy == Strategy.SEQUENCE) {
+      throw new IllegalArgumentException(
+          String.format("Cannot read maps of %s: its tokens are reversed by chance", name));
+    }
   }
 
   /**

@@ -2,13 +2,13 @@ package sparkvision.models;
 
 import com.typesafe.config.Config;
 import com.typesafe.config.ConfigFactory;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Initializer;
-import sparkvision.graph.Linear;
 import sparkvision.graph.Tensor;
 
 /**
@@ -26,7 +26,7 @@ import sparkvision.graph.Tensor;
  *     href="https://github.com/huggingface/pytorch-image-models/blob/v0.4.12/timm/models/vision_transformer.py">timm
  *     0.4.12</a>
  */
-final class Vit implements Model {
+final class Vit implements TokenEncoder {
 
   /** The free keys; in-channels and drop-path may be left out. */
   private static final String[] KEYS = {
@@ -47,7 +47,7 @@ final class Vit implements Model {
 
   private static final double EPSILON = 1e-6;
 
-  /** Of every linear weight, the class token and the position embedding; biases start at zero. */
+  /** Of the head, the class token and the position embedding, as in the blocks. */
   private static final Initializer START = Initializer.truncatedNormal(0.02);
 
   private final String name;
@@ -114,32 +114,65 @@ final class Vit implements Model {
 
   @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
-    Tensor x = inputs.get(0); // (B, in-channels, H, W)
-    requireFitting(x);
-    long patches = (long) (height / patchSize) * (width / patchSize);
-
-    Tensor classToken = g.parameter("cls_token", START, 1, 1, dim);
-    Tensor positions = g.parameter("pos_embed", START, 1, patches + 1, dim);
-    x = patchEmbedding(g, x); // (B, N - 1, C)
-    // The class token comes first: a place of zeros, to which it is added for every image.
-    Tensor places = g.add(positions, g.pad(classToken, 1, 0, patches)); // (1, N, C)
-    x = g.add(g.pad(x, 1, 1, 0), places); // (B, N, C)
-
+    Tensor x = embedded(g, "", inputs.get(0)); // (B, N, C)
     for (int i = 0; i < depth; i++) {
-      x = block(g, "blocks." + i, x, dropPath * i / Math.max(1, depth - 1));
+      x = block(g, "", i).apply(x);
     }
-
     x = g.select(x, 1, 0); // (B, C); the norm works token by token, and only this one is read
     x = g.layerNorm("norm", dim, EPSILON).apply(x);
-    return List.of(linear(g, "head", dim, classes).apply(x)); // (B, K)
+    return List.of(g.linear("head", dim, classes).startingFrom(START).apply(x)); // (B, K)
+  }
+
+  @Override
+  public int dim() {
+    return dim;
+  }
+
+  @Override
+  public int depth() {
+    return depth;
+  }
+
+  @Override
+  public List<Tensor> features(Graph g, String prefix, Tensor image, List<Integer> blocks) {
+    List<Tensor> maps = new ArrayList<>();
+    Tensor x = embedded(g, prefix, image); // (B, N, C)
+    for (int i = 0; i <= blocks.get(blocks.size() - 1); i++) {
+      x = block(g, prefix, i).apply(x);
+      if (blocks.contains(i)) {
+        maps.add(map(g, x));
+      }
+    }
+    return maps;
+  }
+
+  @Override
+  public Tensor encoded(Graph g, String prefix, Tensor image) {
+    Tensor x = embedded(g, prefix, image); // (B, N, C)
+    for (int i = 0; i < depth; i++) {
+      x = block(g, prefix, i).apply(x);
+    }
+    return map(g, g.layerNorm(prefix + "norm", dim, EPSILON).apply(x));
+  }
+
+  /** Patches and the class token, with positions: (B, in-channels, H, W) → (B, N, C). */
+  private Tensor embedded(Graph g, String prefix, Tensor image) {
+    requireFitting(image);
+    long patches = (long) (height / patchSize) * (width / patchSize);
+    Tensor classToken = g.parameter(prefix + "cls_token", START, 1, 1, dim);
+    Tensor positions = g.parameter(prefix + "pos_embed", START, 1, patches + 1, dim);
+    Tensor x = patchEmbedding(g, prefix, image); // (B, N - 1, C)
+    // The class token comes first: a place of zeros, to which it is added for every image.
+    Tensor places = g.add(positions, g.pad(classToken, 1, 0, patches)); // (1, N, C)
+    return g.add(g.pad(x, 1, 1, 0), places);
   }
 
   /** A linear map of each patch, written as a convolution: (B, in, H, W) → (B, N − 1, C). */
-  private Tensor patchEmbedding(Graph g, Tensor x) {
+  private Tensor patchEmbedding(Graph g, String prefix, Tensor x) {
     // PyTorch's default, which timm leaves alone.
     double bound = 1 / Math.sqrt((double) inChannels * patchSize * patchSize);
     Tensor patches =
-        g.conv("patch_embed.proj", inChannels, dim, patchSize, patchSize)
+        g.conv(prefix + "patch_embed.proj", inChannels, dim, patchSize, patchSize)
             .startingFrom(Initializer.uniform(bound))
             .withBias(Initializer.uniform(bound))
             .stride(patchSize)
@@ -147,35 +180,18 @@ final class Vit implements Model {
     return g.rearrange(patches, "b c h w -> b (h w) c");
   }
 
-  /** Tokens look at each other, then each at itself: (B, N, C) → (B, N, C). */
-  private Tensor block(Graph g, String block, Tensor x, double rate) {
-    Tensor y = g.layerNorm(block + ".norm1", dim, EPSILON).apply(x);
-    x = g.add(x, g.dropPath(attention(g, block + ".attn", y), rate));
-    y = g.layerNorm(block + ".norm2", dim, EPSILON).apply(x);
-    return g.add(x, g.dropPath(mlp(g, block + ".mlp", y), rate));
+  private TransformerBlock block(Graph g, String prefix, int i) {
+    double rate = dropPath * i / Math.max(1, depth - 1);
+    String name = prefix + "blocks." + i + ".";
+    return new TransformerBlock(g, name, dim, heads, mlpRatio, EPSILON, 0, rate);
   }
 
-  private Tensor attention(Graph g, String attention, Tensor x) {
-    Tensor qkv = linear(g, attention + ".qkv", dim, 3L * dim).apply(x); // (B, N, 3·C)
-    qkv =
-        g.rearrange(
-            qkv, "b n (three h d) -> three b h n d", Map.of("three", 3L, "h", (long) heads));
-    Tensor q = g.select(qkv, 0, 0); // (B, h, N, d)
-    Tensor k = g.select(qkv, 0, 1);
-    Tensor v = g.select(qkv, 0, 2);
-    Tensor y = g.attention(q, k, v, 1 / Math.sqrt((double) dim / heads));
-    y = g.rearrange(y, "b h n d -> b n (h d)");
-    return linear(g, attention + ".proj", dim, dim).apply(y);
-  }
-
-  private Tensor mlp(Graph g, String mlp, Tensor x) {
-    long hidden = (long) mlpRatio * dim;
-    Tensor y = g.gelu(linear(g, mlp + ".fc1", dim, hidden).apply(x)); // (B, N, ratio·C)
-    return linear(g, mlp + ".fc2", hidden, dim).apply(y);
-  }
-
-  private static Linear linear(Graph g, String name, long in, long out) {
-    return g.linear(name, in, out).startingFrom(START);
+  /** The patches of (B, N, C) → (B, C, H/P, W/P). */
+  private Tensor map(Graph g, Tensor x) {
+    return g.rearrange(
+        g.narrow(x, 1, 1, x.size(1) - 1),
+        "b (h w) c -> b c h w",
+        Map.of("h", (long) height / patchSize, "w", (long) width / patchSize));
   }
 
   private void requireFitting(Tensor x) {

@@ -67,6 +67,13 @@ class BlocksTest {
         "name = ccnet-head, in-channels = 16, inter-channels = 8, classes = 3, recurrence = 2",
         map);
     PARTS.put(
+        "name = upernet-head, in-channels = [3, 4], channels = 5, classes = 3",
+        new long[][] {{2, 3, 7, 9}, {2, 4, 4, 5}});
+    PARTS.put(
+        "name = segmenter-head, dim = 6, layers = 2, heads = 2, classes = 3, patch-size = 4,"
+            + " image-size = [16, 20]",
+        tokens);
+    PARTS.put(
         "name = isanet-head, in-channels = 16, inter-channels = 8, classes = 3, down-factor = 4",
         map);
   }

@@ -103,7 +103,17 @@ class ModelsTest {
             "non-local-net-resnet101",
             "efficient-attention-net",
             "efficient-attention-net-resnet50",
-            "efficient-attention-net-resnet101");
+            "efficient-attention-net-resnet101",
+            "upernet",
+            "upernet-vim-tiny",
+            "upernet-vim-small",
+            "upernet-deit-tiny",
+            "upernet-deit-small",
+            "segmenter",
+            "segmenter-vim-tiny",
+            "segmenter-vim-small",
+            "segmenter-deit-tiny",
+            "segmenter-deit-small");
   }
 
   /** A small network of each family; every other name is a variant with a default for every key. */

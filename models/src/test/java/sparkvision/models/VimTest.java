@@ -191,8 +191,7 @@ class VimTest {
     Graph g = new Graph(Graph.Mode.INFERENCE, 1);
     Vim model = (Vim) tiny("bidirectional = ssm-conv, cls-token = middle, pool = cls");
     List<Tensor> maps =
-        model.features(
-            g, "backbone.", g.input("image", 2, 2, 16, 24), List.of(1, 3), Vim.Form.RESIDUAL);
+        model.features(g, "backbone.", g.input("image", 2, 2, 16, 24), List.of(1, 3));
     assertThat(maps)
         .extracting(Tensor::shape)
         .containsExactly(new long[] {2, 8, 4, 6}, new long[] {2, 8, 4, 6});

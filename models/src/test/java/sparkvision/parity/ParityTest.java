@@ -78,6 +78,8 @@ class ParityTest {
     TENSORS.put("danet-head-eval", 3);
     TENSORS.put("ccnet-head-eval", 1);
     TENSORS.put("isanet-head-eval", 1);
+    TENSORS.put("upernet-head-eval", 1);
+    TENSORS.put("segmenter-head-eval", 1);
     TENSORS.put("pvt-eval", 1);
     TENSORS.put("pvt-resized-eval", 1);
     TENSORS.put("segformer-eval", 1);
