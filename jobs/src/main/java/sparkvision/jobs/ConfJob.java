@@ -40,8 +40,13 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
       description = "Settings laid over the file.")
   private List<String> settings = List.of();
 
-  /** As typed on the command line; with dashes for blanks also the name of the conf file. */
+  /** As typed on the command line. */
   abstract String name();
+
+  /** The job whose conf file holds the defaults; with dashes for blanks the file's name. */
+  String conf() {
+    return name();
+  }
 
   abstract Class<C> schema();
 
@@ -99,14 +104,14 @@ abstract class ConfJob<C extends Record> implements Callable<Integer> {
 
   @Override
   public final Integer call() throws Exception {
-    run(ConfigReader.read(schema(), name(), conf, settings));
+    run(ConfigReader.read(schema(), conf(), conf, settings));
     return 0;
   }
 
   /** The keys with type, default and meaning, as {@code --help} prints them. */
   final String keys() {
     StringBuilder text = new StringBuilder("Keys:\n");
-    for (ConfigReader.Key key : ConfigReader.keys(schema(), name())) {
+    for (ConfigReader.Key key : ConfigReader.keys(schema(), conf())) {
       String value = key.defaultValue().isEmpty() ? "" : " = " + key.defaultValue();
       text.append(String.format("  %s%s (%s)%n", key.path(), value, key.type()));
       text.append(WordUtils.wrap(key.meaning(), 90).indent(6));

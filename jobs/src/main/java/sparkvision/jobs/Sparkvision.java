@@ -57,6 +57,7 @@ public final class Sparkvision {
         new UnpackIdx(),
         new ShardDataset(),
         new PrintSampleOrder(),
+        new PreflightTraining(),
         new TrainModel(),
         new EvaluateModel(),
         new EvaluateCoco());

@@ -1,6 +1,5 @@
 package sparkvision.jobs;
 
-import java.io.IOException;
 import java.util.Locale;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -34,13 +33,14 @@ final class TrainModel extends ConfJob<TrainConfig> {
     withSpark(spark -> run(spark, config));
   }
 
-  static void run(SparkSession spark, TrainConfig config) throws IOException, InterruptedException {
+  static void run(SparkSession spark, TrainConfig config) throws Exception {
     JavaSparkContext context = new JavaSparkContext(spark.sparkContext());
     RunState state;
     try (Bar bar = new Bar()) {
-      state =
-          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.version(), bar)
-              .run();
+      Trainer trainer =
+          new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.version(), bar);
+      PreflightTraining.brief(spark, config);
+      state = trainer.run();
     }
     System.out.printf(
         "Trained %d steps (%d epochs); checkpoints: %s%n",

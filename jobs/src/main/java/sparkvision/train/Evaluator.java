@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
+import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.broadcast.Broadcast;
@@ -120,6 +121,7 @@ public final class Evaluator {
 
   private static Scores evaluate(
       Task task, Iterator<Integer> blocks, Broadcast<byte[]> average, Configuration hadoop) {
+    Gpus.claim(TaskContext.get());
     ShardSet shards = ShardSet.open(hadoop, task.shards());
     Network network = task.network();
     Path weights = new Path(task.weights());

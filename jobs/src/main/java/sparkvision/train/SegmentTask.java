@@ -125,6 +125,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   }
 
   private Report run(int rank, Exchange exchange) throws IOException {
+    Gpus.claim(TaskContext.get());
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
     Network network = new Network(plan.model(), plan.batchSize(), plan.objective());

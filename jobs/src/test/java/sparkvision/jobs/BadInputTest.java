@@ -289,7 +289,7 @@ class BadInputTest {
     expect(
         train("/runs/slots", "ranks=3", "timeout-seconds=2"),
         3,
-        "Cannot run on 3 executors' slots: there are 2 after 2 s");
+        "Cannot train here: slots: 2 for 3 ranks");
   }
 
   @Test
