@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Set;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
 import sparkvision.engine.Plan.Value;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Node;
@@ -24,6 +25,9 @@ final class Nd4jEngine extends GraphEngine {
   private static final Set<Node.Kind> KEPT =
       Set.of(Node.Kind.GLOBAL_AVERAGE_POOL, Node.Kind.BATCH_NORM, Node.Kind.LINEAR);
 
+  /** System property of a process that may compute on a GPU. */
+  private static final String CUDA = "sparkvision.cuda";
+
   private final List<Node> nodes;
   private final Plan plan;
   private final Kernels kernels;
@@ -32,8 +36,12 @@ final class Nd4jEngine extends GraphEngine {
   private final INDArray gradients; // null for an inference graph
   private final Optimizer.Loop loop = Optimizer.Loop.serial();
 
+  /**
+   * @throws IllegalArgumentException on a GPU, unless the user says that untested is good enough
+   */
   Nd4jEngine(Graph graph, OptimizerConfig config) {
     super(graph, config);
+    requireTested(Nd4j.getBackend().getClass().getSimpleName(), System.getProperty(CUDA));
     boolean training = graph.mode() == Graph.Mode.TRAINING;
     this.nodes = graph.lowered(KEPT);
     this.plan =
@@ -62,6 +70,17 @@ final class Nd4jEngine extends GraphEngine {
     }
     plan.allocate();
     initialise();
+  }
+
+  /** ND4J takes the CUDA backend before the CPU's wherever both are on the class path. */
+  static void requireTested(String backend, String cuda) {
+    if (!backend.equals("CpuBackend") && !"untested".equals(cuda)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Cannot run engine nd4j on %s: it was never run on a GPU (use the jar that was built"
+                  + " without -Pcuda, or try it with -D%s=untested and compare with the CPU)",
+              backend, CUDA));
+    }
   }
 
   private void differentiate(Tensor loss) {

@@ -69,6 +69,16 @@ class EngineTest {
   }
 
   @Test
+  void theStockEngineRunsOnAGpuOnlyForThoseWhoKnowThatItNeverDid() {
+    Nd4jEngine.requireTested("CpuBackend", null);
+    Nd4jEngine.requireTested("JCublasBackend", "untested");
+    assertThatThrownBy(() -> Nd4jEngine.requireTested("JCublasBackend", null))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("Cannot run engine nd4j on JCublasBackend")
+        .hasMessageContaining("-Dsparkvision.cuda=untested");
+  }
+
+  @Test
   void trainingLowersTheLoss() {
     for (OptimizerConfig config : List.of(SGD, ADAMW)) {
       try (Engine engine = trainer(1, config)) {
