@@ -18,6 +18,11 @@ public interface Model {
    */
   List<long[]> inputShapes(int batch, int... imageSize);
 
+  /** Its position embeddings, which are resized where weights for another image size are taken. */
+  default List<PositionTable> positionTables() {
+    return List.of();
+  }
+
   /** What its inputs are called, in their order; empty if they are only numbered. */
   default List<String> inputNames() {
     return List.of();

@@ -107,6 +107,17 @@ final class Pvt implements Backbone {
   }
 
   @Override
+  public List<PositionTable> positionTables() {
+    List<PositionTable> tables = new ArrayList<>();
+    for (int s = 1; s <= STAGES; s++) {
+      List<Long> places = s == STAGES ? List.of(0L) : List.of();
+      tables.add(
+          new PositionTable("pos_embed" + s, side(s), side(s), patches -> places, Resize.LINEAR));
+    }
+    return tables;
+  }
+
+  @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
     Tensor x = inputs.get(0); // (B, in-channels, H, W)
     requireFitting(x);

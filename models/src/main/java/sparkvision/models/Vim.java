@@ -195,6 +195,13 @@ final class Vim implements TokenEncoder {
   }
 
   @Override
+  public List<PositionTable> positionTables() {
+    return List.of(
+        new PositionTable(
+            "pos_embed", grid(imageSize[0]), grid(imageSize[1]), this::places, Resize.CUBIC));
+  }
+
+  @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
     Network network = new Network(g, "", inputs.get(0));
     List<Long> places = network.classPlaces();

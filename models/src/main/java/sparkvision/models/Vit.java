@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Initializer;
+import sparkvision.graph.Resize;
 import sparkvision.graph.Tensor;
 
 /**
@@ -110,6 +111,17 @@ final class Vit implements TokenEncoder {
               Arrays.toString(imageSize), name, height, width));
     }
     return List.of(new long[] {batch, inChannels, height, width});
+  }
+
+  @Override
+  public List<PositionTable> positionTables() {
+    return List.of(
+        new PositionTable(
+            "pos_embed",
+            height / patchSize,
+            width / patchSize,
+            patches -> List.of(0L),
+            Resize.CUBIC));
   }
 
   @Override

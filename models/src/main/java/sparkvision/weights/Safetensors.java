@@ -211,7 +211,7 @@ public final class Safetensors {
   }
 
   /** IEEE 754 binary16. */
-  private static float half(short bits) {
+  static float half(short bits) {
     int sign = (bits & 0x8000) << 16;
     int exponent = (bits >> 10) & 0x1F;
     int fraction = bits & 0x3FF;
