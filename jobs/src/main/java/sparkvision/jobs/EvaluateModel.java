@@ -2,7 +2,6 @@ package sparkvision.jobs;
 
 import com.typesafe.config.Config;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
@@ -14,17 +13,10 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileContext;
-import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.Options.Rename;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
-import sparkvision.JobException;
-import sparkvision.JobException.Exit;
-import sparkvision.checkpoint.Checkpoint;
-import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
 import sparkvision.data.Task;
@@ -55,7 +47,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       String input,
       String checkpoint,
       String output,
-      Choice weights,
+      SavedWeights.Choice weights,
       Optional<Config> model,
       String engine,
       int batchSize,
@@ -73,15 +65,6 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       }
     }
   }
-
-  /** Which of a checkpoint's weights. */
-  enum Choice {
-    LAST,
-    EMA
-  }
-
-  /** Weights to evaluate: the file, and the state it was saved with, unless it stands alone. */
-  private record Weights(Path file, Optional<RunState> state) {}
 
   @Override
   String name() {
@@ -137,7 +120,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     Configuration hadoop = context.hadoopConfiguration();
     String input = HadoopPaths.absolute(settings.input(), hadoop);
     ShardManifest shards = ShardSet.open(hadoop, input).manifest();
-    Weights weights = find(HadoopPaths.absolute(settings.checkpoint(), hadoop), hadoop);
+    SavedWeights weights = SavedWeights.find("evaluate", settings.checkpoint(), hadoop);
     Evaluator.Task task = task(settings, input, weights, shards);
     checkClasses(settings, weights, shards);
 
@@ -147,56 +130,20 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
 
     Report report = report(settings, task, weights, shards, scores, seconds);
     Path output = new Path(settings.output());
-    replace(output, "report.json", report.toJson().getBytes(StandardCharsets.UTF_8), hadoop);
-    replace(
-        output, "report.html", ReportPage.render(report).getBytes(StandardCharsets.UTF_8), hadoop);
+    replace(new Path(output, "report.json"), report.toJson(), hadoop);
+    replace(new Path(output, "report.html"), ReportPage.render(report), hadoop);
     return report;
-  }
-
-  private static Weights find(String checkpoint, Configuration hadoop) throws IOException {
-    Path path = new Path(checkpoint);
-    FileSystem files = path.getFileSystem(hadoop);
-    if (!files.exists(path)) {
-      throw new IllegalArgumentException(
-          String.format("Cannot evaluate %s: there is no such file or directory", checkpoint));
-    }
-    if (files.getFileStatus(path).isFile()) {
-      return new Weights(path, Optional.empty());
-    }
-    Checkpoint found;
-    if (files.exists(new Path(path, "checkpoints"))) {
-      found =
-          new CheckpointStore(files, path)
-              .newest(Progress::note)
-              .orElseThrow(
-                  () ->
-                      new IllegalArgumentException(
-                          String.format("Cannot evaluate %s: it has no checkpoint", checkpoint)));
-    } else {
-      try {
-        found = Checkpoint.verify(files, path);
-      } catch (IOException e) {
-        throw new JobException(
-            Exit.DATA, String.format("Cannot evaluate %s: %s", checkpoint, e.getMessage()), e);
-      }
-    }
-    return new Weights(found.model(), Optional.of(found.state(RunState.class)));
   }
 
   /** What the command says, else what the checkpoint says. */
   private static Evaluator.Task task(
-      Settings settings, String input, Weights weights, ShardManifest shards) {
+      Settings settings, String input, SavedWeights weights, ShardManifest shards) {
     Optional<RunState> state = weights.state();
     return new Evaluator.Task(
         input,
         weights.file().toString(),
-        settings.weights() == Choice.LAST
-            ? 0
-            : state.map(RunState::ranks).orElseThrow(() -> noAverage(settings.checkpoint())),
-        settings
-            .model()
-            .or(() -> state.map(RunState::modelConfig))
-            .orElseThrow(() -> missing("model")),
+        weights.averagedRanks(settings.weights()),
+        weights.model("evaluate", settings.model()),
         shards.classes().size(),
         settings.engine(),
         settings.batchSize(),
@@ -212,7 +159,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
           settings
               .imageSize()
               .or(() -> state.map(s -> s.intSetting("images.size")))
-              .orElseThrow(() -> missing("image-size")),
+              .orElseThrow(() -> SavedWeights.missing("evaluate", "image-size")),
           settings.resize().or(() -> state.map(s -> s.intSetting("images.resize"))).orElse(0),
           settings
               .interpolation()
@@ -247,23 +194,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     return ConfigReader.read(TrainConfig.class, "train", null, all);
   }
 
-  private static IllegalArgumentException missing(String key) {
-    return new IllegalArgumentException(
-        String.format(
-            "Cannot run evaluate: key %s is missing (a .safetensors file does not say it; give"
-                + " %s=...)",
-            key, key));
-  }
-
-  private static IllegalArgumentException noAverage(String file) {
-    return new IllegalArgumentException(
-        String.format(
-            "Invalid weights: ema (must be last: %s is a single file, averages belong to a"
-                + " checkpoint)",
-            file));
-  }
-
-  private static void checkClasses(Settings settings, Weights weights, ShardManifest shards) {
+  private static void checkClasses(Settings settings, SavedWeights weights, ShardManifest shards) {
     weights
         .state()
         .filter(state -> !state.classes().equals(shards.classes()))
@@ -282,7 +213,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
   private static Report report(
       Settings settings,
       Evaluator.Task task,
-      Weights weights,
+      SavedWeights weights,
       ShardManifest shards,
       Scores scores,
       double seconds) {
@@ -385,19 +316,8 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     }
   }
 
-  /** Readers see the old file or the new one. */
-  private static void replace(Path directory, String name, byte[] content, Configuration hadoop)
+  private static void replace(Path file, String content, Configuration hadoop)
       throws IOException {
-    FileSystem files = directory.getFileSystem(hadoop);
-    files.mkdirs(directory);
-    Path temporary = new Path(directory, "." + name + ".tmp");
-    try (OutputStream out = files.create(temporary, true)) {
-      out.write(content);
-    }
-    FileContext.getFileContext(directory.toUri(), hadoop)
-        .rename(
-            files.makeQualified(temporary),
-            files.makeQualified(new Path(directory, name)),
-            Rename.OVERWRITE);
+    OutputFiles.replace(file, hadoop, out -> out.write(content.getBytes(StandardCharsets.UTF_8)));
   }
 }

@@ -60,6 +60,8 @@ public final class Sparkvision {
         new PreflightTraining(),
         new TrainModel(),
         new EvaluateModel(),
+        new ImportWeights(),
+        new ExportModel(),
         new EvaluateCoco());
   }
 

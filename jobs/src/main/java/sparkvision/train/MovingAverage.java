@@ -20,7 +20,7 @@ import sparkvision.weights.HostTensor;
  * this mean is what all ranks go on with; after the others it is what they would have gone on with.
  * Checkpoints stand right behind an exchange, so no rank is ahead of another.
  */
-final class MovingAverage {
+public final class MovingAverage {
 
   private MovingAverage() {}
 
@@ -30,7 +30,7 @@ final class MovingAverage {
    * @param directory a checkpoint of {@code ranks} ranks
    * @throws JobException if a rank kept no average
    */
-  static Map<String, HostTensor> read(FileSystem files, Path directory, int ranks)
+  public static Map<String, HostTensor> read(FileSystem files, Path directory, int ranks)
       throws IOException {
     Map<String, HostTensor> mean = new LinkedHashMap<>();
     for (int rank = 0; rank < ranks; rank++) {

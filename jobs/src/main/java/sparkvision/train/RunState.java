@@ -17,6 +17,7 @@ import sparkvision.report.Report;
  * stepsPerEpoch}.
  *
  * @param model the model's keys, HOCON
+ * @param inputSize of the network, pixels or voxels along each axis
  * @param settings every configuration key with its value
  * @param fingerprint of the training set
  */
@@ -29,6 +30,7 @@ public record RunState(
     @JsonProperty("seed") long seed,
     @JsonProperty("model") String model,
     @JsonProperty("parameters") long parameters,
+    @JsonProperty("input-size") List<Integer> inputSize,
     @JsonProperty("classes") List<String> classes,
     @JsonProperty("mean") List<Double> mean,
     @JsonProperty("std") List<Double> std,

@@ -4,6 +4,7 @@ import com.typesafe.config.Config;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -359,6 +360,7 @@ public final class Trainer {
         config.seed(),
         RunState.render(model),
         parameters,
+        Arrays.stream(objective.inputSize()).boxed().toList(),
         manifest.classes(),
         manifest.mean(),
         manifest.std(),
@@ -377,6 +379,7 @@ public final class Trainer {
         state.seed(),
         state.model(),
         state.parameters(),
+        state.inputSize(),
         state.classes(),
         state.mean(),
         state.std(),

@@ -26,7 +26,9 @@ import sparkvision.weights.HostTensor;
  * that begins like the network's own names ({@code backbone.}); whichever takes most is used.
  * Position embeddings of another grid are resized.
  *
- * @param state what was taken, in the order of the network's variables
+ * @param state what was taken, in the order of the network's variables; counters that are missing
+ *     are zero in it
+ * @param taken how many tensors were taken
  * @param renamed what was done to the names; empty if nothing
  * @param resized names of position embeddings that were resized
  * @param missing what the network has and the state dict has not; counters of batches do not count
@@ -35,6 +37,7 @@ import sparkvision.weights.HostTensor;
  */
 public record Pretrained(
     Map<String, HostTensor> state,
+    int taken,
     String renamed,
     List<String> resized,
     List<String> missing,
@@ -67,7 +70,7 @@ public record Pretrained(
         for (String part : parts(g)) {
           Pretrained fit =
               take(network, g, moved(renamed, front, part), how(renaming, front, part));
-          if (best == null || fit.state.size() > best.state.size()) {
+          if (best == null || fit.taken > best.taken) {
             best = fit;
           }
         }
@@ -146,6 +149,7 @@ public record Pretrained(
         network.positionTables().stream()
             .collect(Collectors.toMap(PositionTable::name, table -> table));
     Map<String, HostTensor> state = new LinkedHashMap<>();
+    int taken = 0;
     List<String> resized = new ArrayList<>();
     List<String> missing = new ArrayList<>();
     Map<String, String> misshapen = new LinkedHashMap<>();
@@ -155,12 +159,15 @@ public record Pretrained(
       HostTensor found = tensors.get(name);
       unexpected.remove(name);
       if (found == null) {
-        if (variable.role() != Variable.Role.COUNTER) {
+        if (variable.role() == Variable.Role.COUNTER) {
+          state.put(name, HostTensor.ofLongs(new long[1]));
+        } else {
           missing.add(name);
         }
         continue;
       }
       long[] wanted = variable.tensor().shape();
+      int before = state.size();
       if (found.isFloat() == (variable.role() == Variable.Role.COUNTER)) {
         misshapen.put(name, String.format("%s, must be another type of numbers", found));
       } else if (sameElements(found.shape(), wanted)) {
@@ -173,9 +180,10 @@ public record Pretrained(
             name,
             String.format("%s, must be %s", text(found.shape()), text(wanted)));
       }
+      taken += state.size() - before;
     }
     return new Pretrained(
-        state, renamed, resized, missing, misshapen, List.copyOf(unexpected));
+        state, taken, renamed, resized, missing, misshapen, List.copyOf(unexpected));
   }
 
   /** Whether shapes differ in nothing but a scalar's being an array of one. */
