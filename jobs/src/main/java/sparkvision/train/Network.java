@@ -18,6 +18,7 @@ import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
 import sparkvision.models.Model;
 import sparkvision.models.Models;
+import sparkvision.pretrained.Pretrained;
 import sparkvision.weights.HostTensor;
 
 /** A network for one batch shape and objective: its training and inference graphs. */
@@ -117,6 +118,20 @@ final class Network {
           part,
           "part of a parameter's name in " + model.name());
     }
+  }
+
+  /** A state dict fitted to the training graph. */
+  Pretrained fit(Map<String, HostTensor> tensors) {
+    // Of two samples: batch norms in training refuse a single value per channel.
+    return Pretrained.fit(model, new Network(model, 2, objective).training(0, 0), tensors);
+  }
+
+  String name() {
+    return model.name();
+  }
+
+  boolean isHead(String parameter) {
+    return model.isHead(parameter);
   }
 
   int channels() {

@@ -50,6 +50,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
    *
    * @param firstStep steps that lie behind the checkpoint it starts from
    * @param endStep steps that will lie behind the checkpoint it ends with
+   * @param init a safetensors file; none: random weights
    * @param restoreFrom a checkpoint directory; none: initial weights
    * @param staged the temporary directory that becomes the next checkpoint
    */
@@ -74,6 +75,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       long totalSteps,
       long firstStep,
       long endStep,
+      String init,
       String restoreFrom,
       String staged,
       DriverExchange.Address coordinator,
@@ -154,15 +156,19 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 slice,
                 plan.loader().threads(),
                 plan.loader().prefetchBytes())) {
-      restore(engine, rank, hadoop);
+      restore(engine, network, rank, hadoop);
       double lastExchange = train(engine, network, loader, exchange, rank);
       String host = SparkEnv.get().blockManager().blockManagerId().host();
       return new Report(rank, host, write(engine, rank, hadoop), lastExchange);
     }
   }
 
-  private void restore(Engine engine, int rank, Configuration hadoop) throws IOException {
+  private void restore(Engine engine, Network network, int rank, Configuration hadoop)
+      throws IOException {
     if (plan.restoreFrom() == null) {
+      if (plan.init() != null) {
+        new StartingWeights(plan.init(), network, hadoop).load(engine);
+      }
       return;
     }
     Path directory = new Path(plan.restoreFrom());

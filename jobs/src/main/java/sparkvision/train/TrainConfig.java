@@ -30,6 +30,7 @@ public record TrainConfig(
     String output,
     Optional<String> validation,
     Config model,
+    Optional<String> init,
     String engine,
     EngineOptions.Precision precision,
     EngineOptions.Memory memory,

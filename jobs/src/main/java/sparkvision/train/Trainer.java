@@ -136,6 +136,8 @@ public final class Trainer {
         checkpoint = newest.get().directory();
         state = at(state, found.step(), found.history());
         listener.note(String.format("Resuming from %s", checkpoint));
+      } else if (config.init().isPresent()) {
+        listener.note(startingWeights().summary());
       }
       listener.started(state.step(), totalSteps, stepsPerEpoch, ranks, config.imagesPerStep());
       int attempt = 1;
@@ -165,6 +167,13 @@ public final class Trainer {
       }
       return state;
     }
+  }
+
+  private StartingWeights startingWeights() {
+    return new StartingWeights(
+        HadoopPaths.absolute(config.init().get(), hadoop),
+        new Network(model, config.batchSize(), objective),
+        hadoop);
   }
 
   private record Committed(Path directory, RunState state) {}
@@ -250,6 +259,7 @@ public final class Trainer {
         from.totalSteps(),
         from.step(),
         end,
+        config.init().map(file -> HadoopPaths.absolute(file, hadoop)).orElse(null),
         checkpoint == null ? null : checkpoint.toString(),
         staged.toString(),
         coordinator.address(),
