@@ -65,6 +65,11 @@ final class Segmenter implements Model {
   }
 
   @Override
+  public List<PositionTable> positionTables() {
+    return backbone.positionTables().stream().map(table -> table.below(BACKBONE)).toList();
+  }
+
+  @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
     Tensor map = backbone.encoded(g, BACKBONE, inputs.get(0)); // (B, d, h, w)
     Tensor tokens = g.rearrange(map, "b c h w -> b (h w) c");

@@ -103,6 +103,11 @@ final class UperNet implements Model {
   }
 
   @Override
+  public List<PositionTable> positionTables() {
+    return backbone.positionTables().stream().map(table -> table.below(BACKBONE)).toList();
+  }
+
+  @Override
   public List<Tensor> apply(Graph g, List<Tensor> inputs) {
     List<Tensor> maps = backbone.features(g, BACKBONE, inputs.get(0), blocks); // (B, d, h, w)
     List<Tensor> levels = pyramid(g, maps);

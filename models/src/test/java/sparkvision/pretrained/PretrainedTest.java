@@ -225,4 +225,22 @@ class PretrainedTest {
       assertThat(resized[4 * i]).isCloseTo(i == 3 ? 9 : 1, within(1e-5f));
     }
   }
+
+  /** A classifier's weights below the encoder of a network that labels pixels. */
+  @Test
+  void takesAnEncoderOfAnotherSize() {
+    String encoder = VIT.replace("depth = 1", "depth = 4") + ", image-size = ";
+    String uperNet =
+        "name = upernet, blocks = [1, 2, 3, 4], channels = 4, pool-scales = [1], dropout = 0.1,"
+            + " auxiliary-channels = 4, auxiliary-weight = 0.4, classes = 5, backbone { "
+            + encoder
+            + "24 }";
+    Map<String, HostTensor> weights = weights(encoder + 16, 16);
+    Pretrained fit = Pretrained.fit(conf(uperNet), weights, 24);
+    assertThat(fit.renamed()).isEqualTo("below backbone.");
+    assertThat(fit.resized()).containsExactly("backbone.pos_embed");
+    assertThat(fit.misshapen()).isEmpty();
+    assertThat(fit.missing())
+        .allMatch(name -> !name.startsWith("backbone.") || name.startsWith("backbone.fpn"));
+  }
 }
