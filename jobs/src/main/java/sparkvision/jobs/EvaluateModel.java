@@ -316,8 +316,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     }
   }
 
-  private static void replace(Path file, String content, Configuration hadoop)
-      throws IOException {
+  private static void replace(Path file, String content, Configuration hadoop) throws IOException {
     OutputFiles.replace(file, hadoop, out -> out.write(content.getBytes(StandardCharsets.UTF_8)));
   }
 }

@@ -105,15 +105,13 @@ final class ExportModel extends ConfJob<ExportModel.Settings> {
     if (settings.imageSize().isPresent()) {
       return settings.imageSize().get().stream().mapToInt(Integer::intValue).toArray();
     }
-    RunState state =
-        saved.state().orElseThrow(() -> SavedWeights.missing("export", "image-size"));
+    RunState state = saved.state().orElseThrow(() -> SavedWeights.missing("export", "image-size"));
     return state.inputSize().stream().mapToInt(Integer::intValue).toArray();
   }
 
   /** Those that the inference graph has a use for. */
   private static Map<String, HostTensor> weights(
-      Settings settings, SavedWeights saved, Graph graph, Configuration hadoop)
-      throws IOException {
+      Settings settings, SavedWeights saved, Graph graph, Configuration hadoop) throws IOException {
     Path file = saved.file();
     FileSystem files = file.getFileSystem(hadoop);
     int ranks = saved.averagedRanks(settings.weights());

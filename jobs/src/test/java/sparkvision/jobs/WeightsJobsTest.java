@@ -117,8 +117,7 @@ class WeightsJobsTest {
     assertThat(ended.error())
         .contains("it lacks 2 of the tensors of vit (allow-missing=true writes the others)");
     assertThat(ended.out())
-        .contains(
-            "Missing: 1 (norm.weight)", "Misshapen: 1 (head.weight [10, 6], must be [3, 6])");
+        .contains("Missing: 1 (norm.weight)", "Misshapen: 1 (head.weight [10, 6], must be [3, 6])");
     assertThat(output).doesNotExist();
 
     assertThat(importing(file, "allow-missing=true").code()).isZero();
@@ -174,8 +173,7 @@ class WeightsJobsTest {
         sd.output(
                 Map.of(
                     "input",
-                    Nd4j.createFromArray(made.input())
-                        .reshape(sd.getVariable("input").getShape())),
+                    Nd4j.createFromArray(made.input()).reshape(sd.getVariable("input").getShape())),
                 "logits")
             .get("logits")
             .dup('c')

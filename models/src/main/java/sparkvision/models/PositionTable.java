@@ -61,8 +61,7 @@ public record PositionTable(
     List<float[]> patches = new ArrayList<>();
     List<float[]> classes = new ArrayList<>();
     for (int i = 0; i < table.shape()[1]; i++) {
-      float[] entry =
-          Arrays.copyOfRange(table.floats(), i * channels, (i + 1) * channels);
+      float[] entry = Arrays.copyOfRange(table.floats(), i * channels, (i + 1) * channels);
       (from.contains((long) i) ? classes : patches).add(entry);
     }
     List<float[]> entries = new ArrayList<>(resized(patches, side, channels));

@@ -176,9 +176,7 @@ public record Pretrained(
         state.put(name, positions.get(name).resized(found));
         resized.add(name);
       } else {
-        misshapen.put(
-            name,
-            String.format("%s, must be %s", text(found.shape()), text(wanted)));
+        misshapen.put(name, String.format("%s, must be %s", text(found.shape()), text(wanted)));
       }
       taken += state.size() - before;
     }

@@ -26,8 +26,7 @@ record Renaming(String from, UnaryOperator<Map<String, HostTensor>> change) {
           // torchvision's first weights: denselayer1.norm.1.weight
           names(
               "Lua-era DenseNet",
-              Map.of(
-                  "(.*denselayer\\d+\\.(?:norm|relu|conv))\\.([12]\\..*)", "$1$2")),
+              Map.of("(.*denselayer\\d+\\.(?:norm|relu|conv))\\.([12]\\..*)", "$1$2")),
           names(
               "MONAI's DenseNet in 2D",
               Map.of(
@@ -90,9 +89,10 @@ record Renaming(String from, UnaryOperator<Map<String, HostTensor>> change) {
           int number = Integer.parseInt(stage.group(2)) + 1;
           String rest = stage.group(4);
           switch (stage.group(3)) {
-            case "0" -> renamed.put(
-                prefix + "patch_embed" + number + "." + rest.replace("projection.", "proj."),
-                tensor);
+            case "0" ->
+                renamed.put(
+                    prefix + "patch_embed" + number + "." + rest.replace("projection.", "proj."),
+                    tensor);
             case "1" -> putOfBlock(renamed, prefix + "block" + number + ".", rest, tensor);
             default -> renamed.put(prefix + "norm" + number + "." + rest, tensor);
           }

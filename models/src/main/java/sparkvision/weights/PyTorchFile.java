@@ -148,8 +148,7 @@ public final class PyTorchFile implements AutoCloseable {
               .filter(entry -> entry.getName().endsWith("/data.pkl"))
               .findFirst()
               .orElseThrow(() -> malformed("its zip archive holds no data.pkl"));
-      String root =
-          pickle.getName().substring(0, pickle.getName().length() - "data.pkl".length());
+      String root = pickle.getName().substring(0, pickle.getName().length() - "data.pkl".length());
       requireLittleEndian(zip, root + "byteorder");
       try (InputStream in = new BufferedInputStream(zip.getInputStream(pickle))) {
         return new PyTorchFile(Pickle.read(in, new Tensors()), new Zipped(zip, root));
@@ -480,9 +479,7 @@ public final class PyTorchFile implements AutoCloseable {
         at[axis] = 0;
       }
     }
-    return isFloat
-        ? HostTensor.of(floats, tensor.shape)
-        : HostTensor.ofLongs(longs, tensor.shape);
+    return isFloat ? HostTensor.of(floats, tensor.shape) : HostTensor.ofLongs(longs, tensor.shape);
   }
 
   private static IOException outside(String name, StoredTensor tensor) {

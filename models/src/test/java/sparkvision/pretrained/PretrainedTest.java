@@ -200,7 +200,18 @@ class PretrainedTest {
     assertThat(fit.isComplete()).isTrue();
     float[] resized = fit.state().get("pos_embed").floats();
     assertThat(resized).hasSize(10 * 6);
-    float[] expected = {9, 1.116947f, 2.086806f, 3.056665f, -0.847223f, 1.500000f, 3.847222f, -2.811391f, 0.913195f, 4.637779f};
+    float[] expected = {
+      9,
+      1.116947f,
+      2.086806f,
+      3.056665f,
+      -0.847223f,
+      1.500000f,
+      3.847222f,
+      -2.811391f,
+      0.913195f,
+      4.637779f
+    };
     for (int i = 0; i < expected.length; i++) {
       assertThat(resized[6 * i]).isCloseTo(expected[i], within(1e-5f));
     }

@@ -108,7 +108,9 @@ class PyTorchFileTest {
     String touch = "touch " + trace;
     String[] pickles = {
       "\u0080\u0002cposix\nsystem\n(V" + touch + "\ntR.",
-      "\u0080\u0004\u008c\u0005posix\u008c\u0006system\u0093\u008c" + (char) touch.length() + touch
+      "\u0080\u0004\u008c\u0005posix\u008c\u0006system\u0093\u008c"
+          + (char) touch.length()
+          + touch
           + "\u0085R.",
       "(S'" + touch + "'\ni__builtin__\neval\n.",
       "\u0080\u0002cjava.lang\nRuntime\n)\u0081.",
