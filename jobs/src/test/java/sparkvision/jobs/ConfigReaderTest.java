@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.typesafe.config.Config;
+import com.typesafe.config.ConfigFactory;
 import com.typesafe.config.ConfigObject;
 import java.io.File;
 import java.io.IOException;
@@ -18,6 +19,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import sparkvision.graph.Graph;
+import sparkvision.graph.Variable;
+import sparkvision.models.Model;
+import sparkvision.models.Models;
 import sparkvision.train.TrainConfig;
 
 class ConfigReaderTest {
@@ -151,7 +156,31 @@ class ConfigReaderTest {
     Class<? extends Record> schema = shards ? ShardDataset.Settings.class : TrainConfig.class;
     Record config =
         ConfigReader.read(schema, shards ? "shard" : "train", overlay.toFile(), REQUIRED);
-    assertThat(config).isNotNull();
+    if (config instanceof TrainConfig train) {
+      buildsItsNetwork(train, ConfigFactory.parseFile(overlay.toFile()));
+    }
+  }
+
+  /** A recipe's network takes its inputs, and has the parameters that it singles out. */
+  private static void buildsItsNetwork(TrainConfig train, Config overlay) {
+    Config classes = ConfigFactory.parseString("classes = 5");
+    Model model = Models.of(train.model().withFallback(classes));
+    boolean volumes = model.inputShapes(1, train.images().size()).get(0).length == 5;
+    int[] size =
+        volumes
+            ? train.volumes().patchSize().stream().mapToInt(side -> side).toArray()
+            : overlay.hasPath("segmentation")
+                ? new int[] {train.segmentation().cropHeight(), train.segmentation().cropWidth()}
+                : new int[] {train.images().size()};
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    long[] shape = model.inputShapes(train.batchSize(), size).get(0);
+    assertThat(model.apply(g, List.of(g.input("input", shape)))).isNotEmpty();
+    List<String> names = g.variables().stream().map(Variable::name).toList();
+    assertThat(train.optimizer().headRate() == 1 || names.stream().anyMatch(model::isHead))
+        .as("a head")
+        .isTrue();
+    assertThat(train.optimizer().noDecay())
+        .allSatisfy(part -> assertThat(names).anyMatch(name -> name.contains(part)));
   }
 
   static List<Path> overlays() throws IOException {
