@@ -151,6 +151,15 @@ class ModelsTest {
         "vim",
         "image-size = 32, patch-size = 8, stride = 8, dim = 8, depth = 2, state-size = 3,"
             + " in-channels = 3, bidirectional = ssm-conv, cls-token = middle, pool = cls");
+    String backbone =
+        "backbone { name = vit, image-size = 32, patch-size = 8, dim = 8, depth = 4, heads = 2,"
+            + " mlp-ratio = 2, in-channels = 3, classes = 1 }, ";
+    small.put(
+        "upernet",
+        backbone
+            + "blocks = [1, 2, 3, 4], channels = 8, pool-scales = [1, 2], dropout = 0.1,"
+            + " auxiliary-channels = 8, auxiliary-weight = 0.4");
+    small.put("segmenter", backbone + "layers = 1, heads = 2, dropout = 0.1");
     small.replaceAll((name, keys) -> "name = " + name + ", classes = 3, " + keys);
     return small;
   }
@@ -163,7 +172,7 @@ class ModelsTest {
   @MethodSource("confs")
   void everyVariantBuildsForTrainingAndInference(String conf) {
     Model model = Trials.model(conf);
-    int size = SMALL.containsValue(conf) || isFor(model, 5) ? 32 : 224;
+    int size = SMALL.containsValue(conf) ? 32 : size(model);
     Graph training = Trials.build(Graph.Mode.TRAINING, model, 2, size);
     Graph inference = Trials.build(Graph.Mode.INFERENCE, model, 2, size);
     assertThat(inference.outputs().get("logits").shape())
@@ -187,18 +196,19 @@ class ModelsTest {
     for (String name : Models.names()) {
       if (!SMALL.containsKey(name)) {
         Model model = Trials.model("name = " + name);
-        Graph g = Trials.build(Graph.Mode.TRAINING, model, 2, isFor(model, 5) ? 32 : 224);
+        Graph g = Trials.build(Graph.Mode.TRAINING, model, 2, size(model));
         built.put(name, String.format(Locale.ROOT, "%,d", g.parameterCount()));
       }
     }
     assertThat(listed).isEqualTo(built);
   }
 
-  private static boolean isFor(Model model, int rank) {
+  /** What it is made for, or what it takes in any case. */
+  private static int size(Model model) {
     try {
-      return model.inputShapes(1, 224).get(0).length == rank;
+      return model.inputShapes(1, 224).get(0).length == 5 ? 32 : 224;
     } catch (IllegalArgumentException e) {
-      return false; // it takes another size
+      return 512; // it takes nothing but its own size
     }
   }
 
