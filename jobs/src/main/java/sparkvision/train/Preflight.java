@@ -328,7 +328,7 @@ public final class Preflight {
   private void jvm(List<ExecutorProbe> probes) {
     String found =
         String.format(
-            "Java %s, %s threads a rank",
+            "Java %s, threads of a rank: %s",
             joined(different(probes, ExecutorProbe::java)),
             joined(different(probes, ExecutorProbe::threads)));
     String without = complaints(probes, probe -> probe.vectors() ? "" : "no vector module");
