@@ -5,7 +5,7 @@ bench-peer.py model=NAME batch=N image=N precision=float32|bfloat16 mode=trainin
               format=contiguous|channels-last
 
 Says "ready" after two warm-up steps, then runs `steps` steps for every line "go" on standard input and prints a line of
-JSON. Models: densenet121, densenet121-3d, deit-tiny; one without the published number of parameters is refused.
+JSON. Models: densenet121, densenet121-3d, deit-tiny, cbam-resnet50, segformer-b0; one without the published number of parameters is refused.
 """
 
 import json, pathlib, re, statistics, sys, time
@@ -72,6 +72,115 @@ class ViT(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
+class Cbam(nn.Module):
+    """Convolutional block attention: channels are gated first, then pixels."""
+
+    def __init__(self, channels, reduction=16):
+        super().__init__()
+        narrow = channels // reduction
+        self.mlp = nn.Sequential(nn.Linear(channels, narrow), nn.ReLU(), nn.Linear(narrow, channels))
+        self.spatial = nn.Sequential(nn.Conv2d(2, 1, 7, padding=3, bias=False), nn.BatchNorm2d(1))
+
+    def forward(self, x):
+        x = x * torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))[:, :, None, None]
+        pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        return x * torch.sigmoid(self.spatial(pooled))
+
+
+class Bottleneck(nn.Module):
+    """ResNet's, with CBAM before the shortcut is added."""
+
+    def __init__(self, i, inner, stride):
+        super().__init__()
+        o = 4 * inner
+        self.body = nn.Sequential(
+            nn.Conv2d(i, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(True),
+            nn.Conv2d(inner, inner, 3, stride, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(True),
+            nn.Conv2d(inner, o, 1, bias=False), nn.BatchNorm2d(o), Cbam(o))
+        same = stride == 1 and i == o
+        self.shortcut = nn.Identity() if same else nn.Sequential(
+            nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.shortcut(x), True)
+
+
+def cbam_resnet50(classes):
+    parts = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(True), nn.MaxPool2d(3, 2, 1)]
+    width = 64
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for j in range(blocks):
+            parts.append(Bottleneck(width, 64 << stage, 2 if stage and not j else 1))
+            width = 256 << stage
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+def as_map(x, h, w):
+    return x.transpose(1, 2).unflatten(2, (h, w))
+
+
+def as_tokens(x):
+    return x.flatten(2).transpose(1, 2)
+
+
+class Reduced(nn.Module):
+    """A block of SegFormer: attention to a smaller map, then an MLP with a depthwise convolution inside."""
+
+    def __init__(self, dim, heads, ratio):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim, 1e-6), nn.LayerNorm(dim, 1e-6)
+        self.q, self.kv, self.proj = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.reduce = nn.Conv2d(dim, dim, ratio, ratio) if ratio > 1 else None
+        self.norm = nn.LayerNorm(dim) if ratio > 1 else None
+        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.depthwise = nn.Conv2d(4 * dim, 4 * dim, 3, padding=1, groups=4 * dim)
+
+    def forward(self, x, h, w):
+        b, n, c = x.shape
+        y = self.norm1(x)
+        q = self.q(y).view(b, n, self.heads, -1).transpose(1, 2)
+        if self.reduce:
+            y = self.norm(as_tokens(self.reduce(as_map(y, h, w))))
+        k, v = self.kv(y).view(b, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        x = x + self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c))
+        y = self.depthwise(as_map(self.fc1(self.norm2(x)), h, w))
+        return x + self.fc2(F.gelu(as_tokens(y)))
+
+
+class SegFormerB0(nn.Module):
+    """Encoder MiT-B0 and the all-MLP head; without drop path and dropout."""
+
+    def __init__(self, classes=150, dims=(32, 64, 160, 256), heads=(1, 2, 5, 8), ratios=(8, 4, 2, 1), width=256):
+        super().__init__()
+        before = (3, *dims)
+        self.patches = nn.ModuleList(
+            nn.Conv2d(before[s], dims[s], 3 if s else 7, 2 if s else 4, 1 if s else 3) for s in range(4))
+        self.embedded = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Reduced(dims[s], heads[s], ratios[s]) for _ in range(2)) for s in range(4))
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, 1e-6) for dim in dims)
+        self.linears = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
+        self.fuse = nn.Sequential(nn.Conv2d(4 * width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x):
+        levels = []
+        for patch, embedded, blocks, norm, linear in zip(
+                self.patches, self.embedded, self.blocks, self.norms, self.linears):
+            x = patch(x)
+            h, w = x.shape[2:]
+            x = embedded(as_tokens(x))
+            for block in blocks:
+                x = block(x, h, w)
+            x = norm(x)
+            levels.append(as_map(linear(x), h, w))
+            x = as_map(x, h, w)
+        size = levels[0].shape[2:]
+        levels = [levels[0]] + [F.interpolate(level, size, mode="bilinear") for level in levels[1:]]
+        return self.classify(self.fuse(torch.cat(levels[::-1], 1)))
+
+
 def peak_resident():
     status = pathlib.Path("/proc/self/status")
     return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) if status.exists() else None
@@ -82,8 +191,10 @@ batch, image, steps, threads = (int(key[name]) for name in ("batch", "image", "s
 name, training = key["model"], key["mode"] == "training"
 torch.set_num_threads(threads)
 dims, channels, classes = (3, 1, 2) if name.endswith("-3d") else (2, 3, 1000)
-model = ViT(image) if name == "deit-tiny" else densenet(dims, channels, classes)
+makers = {"deit-tiny": lambda: ViT(image), "cbam-resnet50": lambda: cbam_resnet50(classes), "segformer-b0": SegFormerB0}
+model = makers.get(name, lambda: densenet(dims, channels, classes))()
 published = {"densenet121": 7978856, "densenet121-3d": 11244674,
+             "cbam-resnet50": 28089624, "segformer-b0": 3752694,
              "deit-tiny": 5717416 + 192 * ((image // 16) ** 2 - 14 ** 2)}[name]  # a position for every patch
 parameters = sum(p.numel() for p in model.parameters())
 if parameters != published:
@@ -93,7 +204,12 @@ if key["format"] == "channels-last":
     layout = torch.channels_last if dims == 2 else torch.channels_last_3d
 model = model.to(memory_format=layout).train(training)
 x = torch.randn(batch, channels, *[image] * dims).to(memory_format=layout)
-y = torch.randint(classes, (batch,))
+if name == "segformer-b0":  # as in bench step: the sum of the scores with random weights
+    y = torch.randn(batch, 150, image // 4, image // 4).to(memory_format=layout)
+    loss_of = lambda scores: (scores * y).sum()
+else:
+    y = torch.randint(classes, (batch,))
+    loss_of = lambda scores: F.cross_entropy(scores, y)
 sgd = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 autocast = torch.autocast("cpu", torch.bfloat16, enabled=key["precision"] == "bfloat16")
 
@@ -103,7 +219,7 @@ def step():
     if training:
         sgd.zero_grad()
         with autocast:
-            loss = F.cross_entropy(model(x), y)
+            loss = loss_of(model(x))
         loss.backward()
         sgd.step()
     else:

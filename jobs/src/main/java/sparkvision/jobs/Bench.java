@@ -14,6 +14,11 @@ final class Bench {
 
   /** Every benchmark. */
   static List<ConfJob<?>> jobs() {
-    return List.of(new BenchStep(), new BenchScan(), new BenchData(), new BenchCoco());
+    return List.of(
+        new BenchStep(),
+        new BenchAttention(),
+        new BenchScan(),
+        new BenchData(),
+        new BenchCoco());
   }
 }

@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.BiFunction;
 import sparkvision.engine.Engine;
 import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
@@ -28,6 +29,7 @@ final class RandomStep {
       OptimizerConfig.of(OptimizerConfig.Name.SGD).withMomentum(0.9);
 
   private final Graph graph;
+  private final List<Tensor> read;
   private final Map<String, HostTensor> inputs = new LinkedHashMap<>();
   private final Random random = new Random(SEED);
 
@@ -37,6 +39,32 @@ final class RandomStep {
    *     shapes do not follow from an image
    */
   RandomStep(Model model, int batch, int image, Graph.Mode mode) {
+    this(model::apply, shapes(model, batch, image), mode);
+    if (mode == Graph.Mode.TRAINING && graph.parameterCount() == 0) {
+      requestInputGradients(); // else there would be no backward pass
+    }
+  }
+
+  /**
+   * A step of part of a network.
+   *
+   * @param shapes of its inputs, the batch first
+   */
+  RandomStep(
+      BiFunction<Graph, List<Tensor>, List<Tensor>> part, List<long[]> shapes, Graph.Mode mode) {
+    this.graph = new Graph(mode, SEED);
+    this.read = shapes.stream().map(shape -> normal("input." + inputs.size(), shape)).toList();
+    List<Tensor> outputs = part.apply(graph, read);
+    if (mode == Graph.Mode.INFERENCE) {
+      for (int i = 0; i < outputs.size(); i++) {
+        graph.output("output." + i, outputs.get(i));
+      }
+      return;
+    }
+    graph.loss(loss(outputs, (int) shapes.get(0)[0]));
+  }
+
+  private static List<long[]> shapes(Model model, int batch, int image) {
     List<long[]> shapes = model.inputShapes(batch, image);
     if (shapes.isEmpty()) {
       throw new IllegalArgumentException(
@@ -44,20 +72,20 @@ final class RandomStep {
               "Cannot bench %s: the shapes of its inputs do not follow from an image size",
               model.name()));
     }
-    this.graph = new Graph(mode, SEED);
-    List<Tensor> images =
-        shapes.stream().map(shape -> normal("input." + inputs.size(), shape)).toList();
-    List<Tensor> outputs = model.apply(graph, images);
-    if (mode == Graph.Mode.INFERENCE) {
-      for (int i = 0; i < outputs.size(); i++) {
-        graph.output("output." + i, outputs.get(i));
-      }
-      return;
-    }
-    graph.loss(loss(outputs, batch));
-    if (graph.parameterCount() == 0) {
-      images.forEach(graph::requestGradient); // else there would be no backward pass
-    }
+    return shapes;
+  }
+
+  /** Has the backward pass go on to what is read, as within a network. */
+  void requestInputGradients() {
+    read.forEach(graph::requestGradient);
+  }
+
+  /** Bytes of what is read: the inputs, and random weights of the outputs. */
+  long inputBytes() {
+    return graph.inputs().values().stream()
+        .filter(tensor -> tensor.type() == Tensor.Type.FLOAT)
+        .mapToLong(tensor -> tensor.elements() * Float.BYTES)
+        .sum();
   }
 
   private Tensor loss(List<Tensor> outputs, int batch) {
