@@ -15,10 +15,6 @@ final class Bench {
   /** Every benchmark. */
   static List<ConfJob<?>> jobs() {
     return List.of(
-        new BenchStep(),
-        new BenchAttention(),
-        new BenchScan(),
-        new BenchData(),
-        new BenchCoco());
+        new BenchStep(), new BenchAttention(), new BenchScan(), new BenchData(), new BenchCoco());
   }
 }
