@@ -73,6 +73,33 @@ class VimTest {
     Trials.survivesSaveAndLoad(model, folder, 2, 20, 24);
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "sequence", "block", "ssm", "ssm-conv"})
+  void learnsSixtyFourImagesByHeart(String strategy) {
+    Model model =
+        Trials.model(
+            "name = vim, image-size = 8, patch-size = 4, stride = 4, dim = 32, depth = 2,"
+                + " state-size = 4, classes = 4, cls-token = middle, pool = cls, bidirectional = "
+                + strategy);
+    Graph g = Trials.build(Graph.Mode.TRAINING, model, 64, 8);
+    Map<String, HostTensor> images =
+        Map.of("image", Draw.normal(1, 64, 3, 8, 8), "labels", Draw.labels(2, 4, 64));
+    OptimizerConfig adam = OptimizerConfig.of(OptimizerConfig.Name.ADAMW);
+    try (Engine engine = Engines.open("compiled", g, adam)) {
+      for (int i = 0; i < 60; i++) {
+        engine.forwardBackward(images);
+        engine.update(0.005);
+      }
+      float[] logits = engine.forward(images).get("logits").floats();
+      long[] labels = images.get("labels").longs();
+      for (int i = 0; i < 64; i++) {
+        for (int k = 0; k < 4; k++) {
+          assertThat(logits[4 * i + k]).isLessThanOrEqualTo(logits[4 * i + (int) labels[i]]);
+        }
+      }
+    }
+  }
+
   private static float[] logits(Model model, Map<String, float[]> given, HostTensor image) {
     Graph g = Trials.build(Graph.Mode.INFERENCE, model, 1, size(image, 2), size(image, 3));
     try (Engine engine = Engines.open("compiled", g, null)) {
