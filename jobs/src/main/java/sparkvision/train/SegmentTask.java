@@ -228,8 +228,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 exchanging.reset());
         exchanging.start();
         engine.readAveraged(averaged);
+        requireFinite(averaged, behind, rank, learningRate);
         exchange.average(averaged, report);
-        requireFinite(averaged, behind, learningRate);
         engine.writeAveraged(averaged);
         exchanging.stop();
         lossSum = 0;
@@ -240,13 +240,13 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   }
 
   /** The last update before an averaging has no loss after it that would tell. */
-  private static void requireFinite(float[] weights, long step, double learningRate) {
+  private static void requireFinite(float[] weights, long step, int rank, double learningRate) {
     for (float weight : weights) {
       if (!Float.isFinite(weight)) {
         throw new Divergence(
             String.format(
-                "Training diverged: a weight is %s after step %d with learning rate %s",
-                weight, step, learningRate));
+                "Training diverged: a weight is %s after step %d on rank %d with learning rate %s",
+                weight, step, rank, learningRate));
       }
     }
   }

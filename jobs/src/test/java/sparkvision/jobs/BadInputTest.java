@@ -293,10 +293,23 @@ class BadInputTest {
   }
 
   @Test
-  void aDivergingRunStopsAndNamesTheRate() {
+  void aDivergingRunStopsAndNamesWhatItNeedsToBeSeenAgain() {
     Ended ended = train("/runs/diverged", "learning-rate.base=1e30", "epochs=2");
     expect(ended, 5, "Training diverged: the loss is NaN");
-    assertThat(ended.error()).contains("learning rate").contains("last good checkpoint: none");
+    assertThat(ended.error())
+        .containsPattern("at step \\d+ on rank [01] with learning rate \\S+, samples \\[\\S+")
+        .contains("last good checkpoint: none");
+    Ended later =
+        train(
+            "/runs/diverged-later",
+            "epochs=2",
+            "learning-rate.schedule=step",
+            "learning-rate.step-epochs=1",
+            "learning-rate.step-factor=1e30");
+    expect(later, 5, "Training diverged: ");
+    assertThat(later.error())
+        .containsPattern("on rank [01] with learning rate \\S+")
+        .containsPattern("last good checkpoint: \\S+/runs/diverged-later/checkpoints/step-0+\\d+");
   }
 
   @Test
