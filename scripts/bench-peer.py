@@ -5,7 +5,8 @@ bench-peer.py model=NAME batch=N image=N precision=float32|bfloat16 mode=trainin
               format=contiguous|channels-last
 
 Says "ready" after two warm-up steps, then runs `steps` steps for every line "go" on standard input and prints a line of
-JSON. Models: densenet121, densenet121-3d, deit-tiny, cbam-resnet50, segformer-b0; one without the published number of parameters is refused.
+JSON. Models: densenet121, densenet121-3d, deit-tiny, cbam-resnet50, segformer-b0; one without the published number of parameters is refused. And scan:
+a selective scan of image tokens, 384 channels and 16 states, token after token, forward and backward, in float32.
 """
 
 import json, pathlib, re, statistics, sys, time
@@ -181,6 +182,29 @@ class SegFormerB0(nn.Module):
         return self.classify(self.fuse(torch.cat(levels[::-1], 1)))
 
 
+class Scan(nn.Module):
+    """The selective scan as a loop over the tokens, which autograd differentiates."""
+
+    def __init__(self, batch, length, channels=384, states=16):
+        super().__init__()
+        draw = lambda *shape: nn.Parameter(torch.randn(*shape))
+        self.u, self.delta, self.z = (draw(batch, channels, length) for _ in range(3))
+        self.b, self.c, self.d = draw(batch, states, length), draw(batch, states, length), draw(channels, 1)
+        self.a = nn.Parameter(-torch.arange(1.0, states + 1).repeat(channels, 1))
+        self.bias = nn.Parameter(torch.full((channels, 1), -4.5))
+
+    def forward(self, weights):
+        step = F.softplus(self.delta + self.bias)
+        decay = torch.exp(step[..., None] * self.a[:, None])  # (B, E, L, N)
+        drive = (step * self.u)[..., None] * self.b.transpose(1, 2)[:, None]
+        h, sums = torch.zeros_like(drive[:, :, 0]), []
+        for t in range(step.shape[2]):
+            h = decay[:, :, t] * h + drive[:, :, t]
+            sums.append(torch.einsum("ben,bn->be", h, self.c[:, :, t]))
+        y = (torch.stack(sums, 2) + self.d * self.u) * F.silu(self.z)
+        return (y * weights).sum()
+
+
 def peak_resident():
     status = pathlib.Path("/proc/self/status")
     return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) if status.exists() else None
@@ -191,22 +215,25 @@ batch, image, steps, threads = (int(key[name]) for name in ("batch", "image", "s
 name, training = key["model"], key["mode"] == "training"
 torch.set_num_threads(threads)
 dims, channels, classes = (3, 1, 2) if name.endswith("-3d") else (2, 3, 1000)
-makers = {"deit-tiny": lambda: ViT(image), "cbam-resnet50": lambda: cbam_resnet50(classes), "segformer-b0": SegFormerB0}
+makers = {"deit-tiny": lambda: ViT(image), "cbam-resnet50": lambda: cbam_resnet50(classes), "segformer-b0": SegFormerB0,
+          "scan": lambda: Scan(batch, image)}
 model = makers.get(name, lambda: densenet(dims, channels, classes))()
 published = {"densenet121": 7978856, "densenet121-3d": 11244674,
              "cbam-resnet50": 28089624, "segformer-b0": 3752694,
-             "deit-tiny": 5717416 + 192 * ((image // 16) ** 2 - 14 ** 2)}[name]  # a position for every patch
+             "deit-tiny": 5717416 + 192 * ((image // 16) ** 2 - 14 ** 2)}.get(name)  # a position for every patch
 parameters = sum(p.numel() for p in model.parameters())
-if parameters != published:
+if name != "scan" and parameters != published:
     sys.exit(f"Cannot bench the peer's {name}: it has {parameters} parameters (must be {published})")
 layout = torch.contiguous_format
 if key["format"] == "channels-last":
     layout = torch.channels_last if dims == 2 else torch.channels_last_3d
 model = model.to(memory_format=layout).train(training)
-x = torch.randn(batch, channels, *[image] * dims).to(memory_format=layout)
+x = torch.randn(*(batch, 384, image) if name == "scan" else (batch, channels, *[image] * dims)).to(memory_format=layout)
 if name == "segformer-b0":  # as in bench step: the sum of the scores with random weights
     y = torch.randn(batch, 150, image // 4, image // 4).to(memory_format=layout)
     loss_of = lambda scores: (scores * y).sum()
+elif name == "scan":
+    loss_of = lambda loss: loss
 else:
     y = torch.randint(classes, (batch,))
     loss_of = lambda scores: F.cross_entropy(scores, y)
