@@ -15,6 +15,11 @@ final class Bench {
   /** Every benchmark. */
   static List<ConfJob<?>> jobs() {
     return List.of(
-        new BenchStep(), new BenchAttention(), new BenchScan(), new BenchData(), new BenchCoco());
+        new BenchStep(),
+        new BenchAttention(),
+        new BenchScan(),
+        new BenchVim(),
+        new BenchData(),
+        new BenchCoco());
   }
 }
