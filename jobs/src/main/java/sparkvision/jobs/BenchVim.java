@@ -64,7 +64,10 @@ final class BenchVim extends ConfJob<BenchVim.Settings> {
 
     Settings {
       require(
-          !images.isEmpty() && ascend(images), "images", images, "must be ascending multiples of 16");
+          !images.isEmpty() && ascend(images),
+          "images",
+          images,
+          "must be ascending multiples of 16");
       require(batch >= 1, "batch", batch, "must be at least 1");
       require(steps >= 1, "steps", steps, "must be at least 1");
     }
@@ -138,7 +141,8 @@ final class BenchVim extends ConfJob<BenchVim.Settings> {
   private static Cost cost(Settings settings, String network, int image) {
     RandomStep step =
         new RandomStep(
-            (g, x) -> network.equals(KEPT) ? List.of(withKeptMaps(g, x.get(0))) : built(g, x, network),
+            (g, x) ->
+                network.equals(KEPT) ? List.of(withKeptMaps(g, x.get(0))) : built(g, x, network),
             List.of(new long[] {settings.batch(), 3, image, image}),
             Graph.Mode.INFERENCE);
     try (Engine engine = step.open("compiled", settings.options())) {
@@ -187,10 +191,13 @@ final class BenchVim extends ConfJob<BenchVim.Settings> {
       y = g.gelu(g.linear("fc1." + i, dim, 4 * dim).apply(y));
       x = g.add(x, g.linear("fc2." + i, 4 * dim, dim).apply(y));
     }
-    return g.linear("head", dim, 1000).apply(g.layerNorm("norm", dim, 1e-6).apply(g.select(x, 1, 0)));
+    return g.linear("head", dim, 1000)
+        .apply(g.layerNorm("norm", dim, 1e-6).apply(g.select(x, 1, 0)));
   }
 
-  /** Asks a process that says "ready" and answers "go" with a line of JSON, as for scripts/bench. */
+  /**
+   * Asks a process that says "ready" and answers "go" with a line of JSON, as for scripts/bench.
+   */
   private static Cost peerCost(Settings settings, int image) {
     List<String> command = new ArrayList<>(List.of(settings.peer().orElseThrow().split(" ")));
     command.addAll(
