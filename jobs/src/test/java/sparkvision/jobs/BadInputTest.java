@@ -302,10 +302,11 @@ class BadInputTest {
     Ended later =
         train(
             "/runs/diverged-later",
-            "epochs=2",
-            "learning-rate.schedule=step",
-            "learning-rate.step-epochs=1",
-            "learning-rate.step-factor=1e30");
+            "epochs=3",
+            "learning-rate.base=1e30",
+            "learning-rate.schedule=cosine-epochs", // the rate rises after the second epoch
+            "learning-rate.warmup-epochs=2",
+            "learning-rate.warmup-from=0.01");
     expect(later, 5, "Training diverged: ");
     assertThat(later.error())
         .containsPattern("on rank [01] with learning rate \\S+")
