@@ -267,11 +267,11 @@ public final class Sharding {
   private static Input list(Configuration hadoop, Source source, Options options)
       throws IOException {
     Listing listing = source.list(hadoop);
-    if (options.resize() > 0 && (listing.task().isVolume() || listing.task() == Task.DETECTION)) {
+    if (options.resize() > 0 && listing.task().isVolume()) {
       throw new IllegalArgumentException(
           String.format(
-              "Invalid resize: %d (must be 0 for %s: its boxes, masks or voxels are tied to the"
-                  + " size)",
+              "Invalid resize: %d (must be 0 for %s: volumes are resampled by millimetres, with"
+                  + " volumes.spacing=[D, H, W])",
               options.resize(), listing.task()));
     }
     Map<String, Item> items = new LinkedHashMap<>();

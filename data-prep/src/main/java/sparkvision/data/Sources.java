@@ -89,11 +89,7 @@ public final class Sources {
               selection.inputWithoutSplit());
       case ADE20K -> new Ade20k(input, split);
       case VOLUMES ->
-          new VolumeSource(
-              selection.inputWithoutSplit(),
-              volumes.spacing(),
-              volumes.normalise(),
-              volumes.channel());
+          new VolumeSource(input, split, volumes.spacing(), volumes.normalise(), volumes.channel());
       case IMAGE_FOLDER -> new ImageFolder(selection.inputWithoutSplit());
     };
   }

@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -41,6 +42,7 @@ final class ChangedBytesTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void aChangedJpegIsDecodedAsInspectedOrRefused() {
     int refused =
         refusedPictures(
@@ -52,6 +54,7 @@ final class ChangedBytesTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void aChangedPngIsDecodedAsInspectedOrRefused() {
     int refused =
         refusedPictures(
@@ -83,6 +86,7 @@ final class ChangedBytesTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void aChangedArchiveIsListedAndReadOrQuarantined() throws IOException {
     TreeMap<String, byte[]> members = new TreeMap<>();
     for (int i = 0; i < 3; i++) {
@@ -125,6 +129,7 @@ final class ChangedBytesTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void noChangeOfAShardSetIsAccepted() throws IOException {
     Path output = dir.resolve("out");
     Shards.of(Pictures.folder(dir.resolve("in"), 6), output);

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import sparkvision.data.coco.Rle;
 import sparkvision.data.transform.Resize;
 
 /** Columns and statistics of each task. */
@@ -232,14 +233,80 @@ final class ShardFormatTest {
   }
 
   @Test
-  void boxesAndVolumesAreNotResized() {
-    for (Task task : List.of(Task.DETECTION, Task.VOLUME_SEGMENTATION)) {
+  void objectsShrinkWithTheirPicture() {
+    Sample whole = objects();
+    Sample small = new StoredForm(15, 90).of(whole);
+    assertThat(List.of(small.width(), small.height())).containsExactly(20, 15);
+    assertThat(small.objects()).hasSize(4);
+    for (int i = 0; i < 4; i++) {
+      DetectedObject before = whole.objects().get(i);
+      DetectedObject after = small.objects().get(i);
+      assertThat(after.category()).isEqualTo(before.category());
+      assertThat(after.crowd()).isEqualTo(before.crowd());
+      assertThat(after.x()).isCloseTo(before.x() * 20 / 41, within(1e-12));
+      assertThat(after.y()).isCloseTo(before.y() * 15 / 31, within(1e-12));
+      assertThat(after.width()).isCloseTo(before.width() * 20 / 41, within(1e-12));
+      assertThat(after.height()).isCloseTo(before.height() * 15 / 31, within(1e-12));
+      assertThat(after.area()).isCloseTo(before.area() * 300 / (41.0 * 31), within(1e-12));
+      if (before.rle().isEmpty()) {
+        assertThat(after.rle()).isEmpty();
+        continue;
+      }
+      byte[] from = Rle.parse(before.rle(), 31, 41).toMask();
+      byte[] to = Rle.parse(after.rle(), 15, 20).toMask();
+      for (int at = 0; at < to.length; at++) {
+        int y = at / 20;
+        int row = (int) Math.floor((y + 0.5) * 31 / 15);
+        int column = (int) Math.floor((at % 20 + 0.5) * 41 / 20);
+        assertThat(to[at]).isEqualTo(from[row * 41 + column]);
+      }
+    }
+    assertThat(Rle.parse(small.objects().get(2).rle(), 15, 20).area())
+        .as("one pixel, which no smaller one has its centre in")
+        .isZero();
+    assertThat(new StoredForm(31, 90).of(whole)).isSameAs(whole);
+  }
+
+  /** 41 x 31 with a disc, a crowd that is a ring, one pixel, and a box alone. */
+  private static Sample objects() {
+    byte[] disc = new byte[41 * 31];
+    byte[] ring = new byte[41 * 31];
+    byte[] dot = new byte[41 * 31];
+    for (int at = 0; at < disc.length; at++) {
+      int y = at / 41;
+      double distance = Math.hypot(at % 41 - 20.3, y - 14.2);
+      disc[at] = (byte) (distance < 9 ? 1 : 0);
+      ring[at] = (byte) (distance > 10 && distance < 13 ? 1 : 0);
+    }
+    dot[0] = 1;
+    return new Sample(
+        "a",
+        -1,
+        1,
+        31,
+        41,
+        Pictures.png(41, 31, BufferedImage.TYPE_3BYTE_BGR, 1),
+        new byte[0],
+        List.of(
+            new DetectedObject(
+                0, 11.3, 5.2, 18, 18, 254, false, Rle.ofMask(disc, 31, 41).toString()),
+            new DetectedObject(1, 7, 1, 27, 27, 216, true, Rle.ofMask(ring, 31, 41).toString()),
+            new DetectedObject(2, 0, 0, 1, 1, 1, false, Rle.ofMask(dot, 31, 41).toString()),
+            new DetectedObject(2, 30.5, 20.25, 10.5, 10.75, 112.875, false, "")));
+  }
+
+  @Test
+  void volumesAreNotResizedByPixels() {
+    for (Task task : List.of(Task.VOLUME_CLASSIFICATION, Task.VOLUME_SEGMENTATION)) {
       Sharding.Options options =
           new Sharding.Options(
               "test", "", "", dir.resolve("out").toString(), 4, 1, 0, 10, 90, 0, 7);
       assertThatThrownBy(() -> Shards.run(new MadeSource(task, 3, false), options))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageStartingWith("Invalid resize: 10 (must be 0 for " + task);
+          .hasMessage(
+              "Invalid resize: 10 (must be 0 for "
+                  + task
+                  + ": volumes are resampled by millimetres, with volumes.spacing=[D, H, W])");
       assertThat(dir.resolve("out")).doesNotExist();
     }
   }

@@ -1,16 +1,17 @@
 package sparkvision.jobs;
 
 import com.typesafe.config.Config;
+import com.typesafe.config.ConfigRenderOptions;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -49,6 +50,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
       String output,
       SavedWeights.Choice weights,
       Optional<Config> model,
+      Optional<Config> training,
       String engine,
       int batchSize,
       Optional<Integer> imageSize,
@@ -155,6 +157,13 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     List<Double> mean = settings.mean().or(() -> state.map(RunState::mean)).orElse(shards.mean());
     List<Double> std = settings.std().or(() -> state.map(RunState::std)).orElse(shards.std());
     if (shards.task() == Task.CLASSIFICATION) {
+      if (settings.training().isPresent()) {
+        throw new IllegalArgumentException(
+            String.format(
+                "Invalid training: %s (must be none for classification: give image-size, resize and"
+                    + " interpolation)",
+                settings.training().get().root().render(ConfigRenderOptions.concise())));
+      }
       return Objective.classification(
           settings
               .imageSize()
@@ -172,26 +181,34 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
           mean,
           std);
     }
-    RunState run =
-        state.orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    String.format(
-                        "Invalid checkpoint: %s (must be a run or a checkpoint to evaluate on a set"
-                            + " for %s: a single file does not say the size of a window)",
-                        settings.checkpoint(), shards.task())));
-    return Objective.of(shards, input, trained(run, settings), mean, std);
+    return Objective.of(shards, input, trained(state, settings), mean, std);
   }
 
-  /** The configuration that a run was trained with, but for what the command says. */
-  private static TrainConfig trained(RunState run, Settings settings) {
-    List<String> all = new ArrayList<>();
-    run.settings().forEach((key, value) -> all.add(key + "=" + value));
+  /** What a run was trained with, if there was one, under what the command says of it. */
+  private static TrainConfig trained(Optional<RunState> run, Settings settings) {
+    SortedMap<String, String> all = new TreeMap<>();
+    all.put("input", "-"); // not looked at, but required
+    all.put("output", "-");
+    run.ifPresent(state -> all.putAll(state.settings()));
+    settings
+        .training()
+        .ifPresent(
+            config ->
+                config
+                    .entrySet()
+                    .forEach(
+                        e ->
+                            all.put(
+                                e.getKey(), e.getValue().render(ConfigRenderOptions.concise()))));
     settings
         .evaluation()
         .map(evaluation -> evaluation.name().toLowerCase(Locale.ROOT))
-        .ifPresent(evaluation -> all.add("segmentation.evaluation=" + evaluation));
-    return ConfigReader.read(TrainConfig.class, "train", null, all);
+        .ifPresent(evaluation -> all.put("segmentation.evaluation", evaluation));
+    return ConfigReader.read(
+        TrainConfig.class,
+        "train",
+        null,
+        all.entrySet().stream().map(e -> e.getKey() + "=" + e.getValue()).toList());
   }
 
   private static void checkClasses(Settings settings, SavedWeights weights, ShardManifest shards) {

@@ -4,9 +4,11 @@ import java.io.Serializable;
 import java.util.List;
 import sparkvision.data.SampleTransform;
 import sparkvision.data.ShardManifest;
+import sparkvision.data.Task;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.Mixing;
 import sparkvision.data.transform.Resize;
+import sparkvision.data.volume.VolumeTransform;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
 
@@ -15,7 +17,7 @@ import sparkvision.graph.Tensor;
  * measured of it.
  */
 public sealed interface Objective extends Serializable
-    permits Classification, Segmentation, VolumeSegmentation {
+    permits Classification, Segmentation, VolumeClassification, VolumeSegmentation {
 
   /**
    * The objective of training and evaluating on a shard set.
@@ -35,21 +37,22 @@ public sealed interface Objective extends Serializable
           case VOLUME_SEGMENTATION ->
               new VolumeSegmentation(config.volumes(), DenseLoss.of(config));
           case VOLUME_CLASSIFICATION ->
-              throw new IllegalArgumentException(
-                  String.format(
-                      "Cannot learn from %s: it is a shard set for %s (must be for classification,"
-                          + " segmentation, detection or volume-segmentation)",
-                      place, shards.task()));
+              new VolumeClassification(config.volumes(), config.labelSmoothing());
         };
     boolean dense = objective.labelShape().length > 0;
+    boolean pictures = shards.task() == Task.CLASSIFICATION;
+    if (shards.classCounts().stream().allMatch(count -> count == 0)) {
+      throw new IllegalArgumentException(
+          String.format("Invalid input: %s (none of its samples has a label)", place));
+    }
     Mixing mixing = config.augment().mixing(0);
     TrainConfig.check(
-        !dense || mixing.mixupAlpha() == 0,
+        pictures || mixing.mixupAlpha() == 0,
         "augment.mixup-alpha",
         mixing.mixupAlpha(),
         "0 for " + shards.task());
     TrainConfig.check(
-        !dense || mixing.cutmixAlpha() == 0,
+        pictures || mixing.cutmixAlpha() == 0,
         "augment.cutmix-alpha",
         mixing.cutmixAlpha(),
         "0 for " + shards.task());
@@ -58,6 +61,12 @@ public sealed interface Objective extends Serializable
         "loss",
         TrainConfig.spelled(config.loss()),
         "cross-entropy for " + shards.task());
+    TrainConfig.check(
+        shards.task() != Task.VOLUME_SEGMENTATION
+            || config.volumes().fit() == VolumeTransform.Fit.CROP,
+        "volumes.fit",
+        "resize",
+        "crop for " + shards.task() + ": windows of the stored size are measured");
     return objective;
   }
 

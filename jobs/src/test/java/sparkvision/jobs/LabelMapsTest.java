@@ -2,6 +2,7 @@ package sparkvision.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -18,14 +19,19 @@ import sparkvision.TestCluster;
 import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.data.Images;
+import sparkvision.data.Sample;
 import sparkvision.data.volume.Affine;
 import sparkvision.data.volume.Nifti;
 import sparkvision.data.volume.Volume;
+import sparkvision.report.Overlay;
 import sparkvision.report.Report;
 import sparkvision.train.RunState;
 import sparkvision.train.TrainConfig;
 
-/** Pixels, objects and voxels: shard, train and evaluate, on small sets with an obvious answer. */
+/**
+ * Pixels, objects, voxels and whole volumes: shard, train and evaluate, on small sets with an
+ * obvious answer.
+ */
 class LabelMapsTest {
 
   @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
@@ -58,6 +64,16 @@ class LabelMapsTest {
           "loss=dice",
           "volumes.patch-size=[16, 16, 16]",
           "volumes.quarter-turn-probability=0.5");
+
+  /** DenseNet-121's geometry in three dimensions, small. */
+  private static final List<String> CLASSES =
+      List.of(
+          "model={name=densenet, spatial-dims=3, in-channels=1, growth-rate=6, blocks=[2, 2],"
+              + " init-features=8, bottleneck=4, dropout=0}",
+          "batch-size=4",
+          "epochs=20",
+          "volumes.patch-size=[16, 16, 16]",
+          "volumes.fit=resize");
 
   private static final List<String> COMMON =
       List.of(
@@ -100,6 +116,7 @@ class LabelMapsTest {
         .isEqualTo(4 * (WIDTH * HEIGHT - SIDE * SIDE));
     assertThat(report.overlays()).hasSize(4);
     assertThat(page("pixels")).contains("Mean IoU", "Validation mIoU", "id=\"overlays\"");
+    assertThat(report.segmentation().meanIou()).isCloseTo(meanIou(report), within(1e-12));
 
     List<String> twoHeads =
         List.of(
@@ -134,9 +151,18 @@ class LabelMapsTest {
             "Invalid optimizer.no-decay: gama (must be part of a parameter's name in"
                 + " attention-unet-2d)");
 
-    assertThatThrownBy(() -> evaluate("alone", "ade-validation", newest("pixels").model() + ""))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("a single file does not say the size of a window");
+    // The same weights alone: model and windows must be said, mean and deviation are the input's.
+    RunState pixels = newest("pixels").state(RunState.class);
+    String[] alone =
+        Stream.concat(
+                Stream.of(
+                    "model=" + pixels.model(), "mean=" + pixels.mean(), "std=" + pixels.std()),
+                PIXELS.stream()
+                    .filter(setting -> setting.startsWith("segmentation."))
+                    .map(setting -> "training." + setting))
+            .toArray(String[]::new);
+    Report same = evaluate("alone", "ade-validation", newest("pixels").model() + "", alone);
+    assertThat(same.confusion()).isDeepEqualTo(report.confusion());
     assertThatThrownBy(() -> train("x", "ade-training", null, List.of("model=densenet121")))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Invalid model: densenet121 (must give a class for every pixel)");
@@ -250,6 +276,63 @@ class LabelMapsTest {
         .isEqualTo(PipelineTest.weights(run("balls"), "model"));
   }
 
+  /** Two kinds of volumes with a class each: bright in the middle, or around it. */
+  @Test
+  void volumesAreClassified() throws Exception {
+    for (int i = 0; i < 16; i++) {
+      Random random = new Random(i);
+      int[] sides = {16 + random.nextInt(5), 16 + random.nextInt(5), 16 + random.nextInt(5)};
+      float[] voxels = new float[sides[0] * sides[1] * sides[2]];
+      for (int v = 0; v < voxels.length; v++) {
+        int z = v / sides[2] / sides[1];
+        int y = v / sides[2] % sides[1];
+        int x = v % sides[2];
+        double d = (double) z / sides[0] - 0.5;
+        double h = (double) y / sides[1] - 0.5;
+        double w = (double) x / sides[2] - 0.5;
+        double distance = Math.sqrt(d * d + h * h + w * w);
+        boolean bright = i % 2 == 0 ? distance < 0.3 : distance > 0.3 && distance < 0.42;
+        voxels[v] = (float) ((bright ? 2 : 0) + 0.3 * random.nextGaussian());
+      }
+      Path file = directory.resolve(i % 2 == 0 ? "core" : "shell").resolve(i + ".nii.gz");
+      Files.createDirectories(file.getParent());
+      Files.write(
+          file,
+          Nifti.write(new Volume(sides[0], sides[1], sides[2], voxels, Affine.ofSpacing(1, 1, 1))));
+    }
+    shard("kinds", "dataset=volumes", "input=" + directory, "volumes.normalise=true");
+
+    Report report = learn("kinds", "kinds", "kinds", CLASSES, 0.99);
+    assertThat(report.samples()).isEqualTo(16);
+    assertThat(report.score()).isEqualTo("top-1");
+    assertThat(report.top1()).isEqualTo(1);
+    assertThat(report.top5()).isEqualTo(1);
+    assertThat(report.confusion()).isDeepEqualTo(new long[][] {{8, 0}, {0, 8}});
+    assertThat(page("kinds")).contains("core", "shell");
+
+    Report smaller =
+        evaluate("smaller", "kinds", run("kinds"), "training.volumes.patch-size=[16, 8, 8]");
+    assertThat(smaller.samples()).isEqualTo(16);
+
+    // Two volumes in the wrong folders: the mistakes are shown by a slice.
+    Path wrong = directory.resolve("wrong");
+    for (String file : List.of("core/0.nii.gz", "shell/1.nii.gz")) {
+      Path to = wrong.resolve(file.startsWith("core") ? "shell/a.nii.gz" : "core/b.nii.gz");
+      Files.createDirectories(to.getParent());
+      Files.copy(directory.resolve(file), to);
+    }
+    shard("wrong-kinds", "dataset=volumes", "input=" + wrong, "volumes.normalise=true");
+    Report mistaken = evaluate("mistaken", "wrong-kinds", run("kinds"));
+    assertThat(mistaken.mistakes()).hasSize(2);
+    assertThat(Images.inspect(mistaken.mistakes().get(0).image()).width()).isEqualTo(16);
+
+    assertThatThrownBy(() -> train("x", "kinds", null, VOXELS.subList(0, 1)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid model: attention-unet (must give one class for a volume)");
+    assertThatThrownBy(() -> train("x", "kinds", null, joined(CLASSES, "augment.mixup-alpha=1")))
+        .hasMessage("Invalid augment.mixup-alpha: 1.0 (must be 0 for volume-classification)");
+  }
+
   /** Trains, evaluates, and checks that loss falls and score rises. */
   private static Report learn(
       String name, String training, String validation, List<String> settings, double score)
@@ -280,18 +363,33 @@ class LabelMapsTest {
             List.of(
                 "input=" + CLUSTER.hdfs("/shards/" + validation),
                 "checkpoint=" + checkpoint,
-                "model={name=attention-unet-2d, in-channels=3, width=4}",
                 "output=" + CLUSTER.hdfs("/reports/" + name)),
             more);
     return EvaluateModel.run(
-        CLUSTER.spark(),
-        ConfigReader.read(
-            EvaluateModel.Settings.class,
-            "evaluate",
-            null,
-            name.equals("alone")
-                ? all
-                : all.stream().filter(s -> !s.startsWith("model")).toList()));
+        CLUSTER.spark(), ConfigReader.read(EvaluateModel.Settings.class, "evaluate", null, all));
+  }
+
+  /** Over the pictures that a report shows, which are all here: a plain loop for each class. */
+  private static double meanIou(Report report) {
+    double sum = 0;
+    int seen = 0;
+    for (int label = 0; label < report.classes().size(); label++) {
+      long both = 0;
+      long either = 0;
+      for (Overlay.Example example : report.overlays()) {
+        byte[] truth = Images.decode(example.truth(), 1).pixels();
+        byte[] predicted = Images.decode(example.predicted(), 1).pixels();
+        for (int i = 0; i < truth.length; i++) {
+          if ((truth[i] & 0xFF) != Sample.IGNORE) {
+            both += truth[i] == label && predicted[i] == label ? 1 : 0;
+            either += truth[i] == label || predicted[i] == label ? 1 : 0;
+          }
+        }
+      }
+      sum += either == 0 ? 0 : (double) both / either;
+      seen += either == 0 ? 0 : 1;
+    }
+    return sum / seen;
   }
 
   private static List<String> joined(List<String> settings, String... more) {

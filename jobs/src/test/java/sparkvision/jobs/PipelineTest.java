@@ -116,6 +116,12 @@ class PipelineTest {
     assertThat(shards.get("files").asLong()).isEqualTo(4);
     assertThat(shards.get("classes").asLong()).isEqualTo(4);
     assertThat(shards.get("quarantined").asLong()).isEqualTo(0);
+    java.nio.file.Path page = java.nio.file.Path.of("target/test-cluster/train.html");
+    Ended ended = Ended.run("inspect", CLUSTER.hdfs("/shards/train"), "--html", page.toString());
+    assertThat(ended.code()).as(ended.error()).isZero();
+    assertThat(ended.out()).anyMatch(line -> line.matches("samples +256"));
+    assertThat(java.nio.file.Files.readString(page))
+        .contains("<html", "ankle-boot", "data:image/png;base64,");
     JsonNode inspected = Inspect.inspect(run);
     assertThat(inspected.get("checkpoints").asLong()).as("at steps 5 and 8").isEqualTo(2);
     JsonNode checkpoint = Inspect.inspect(run + "/checkpoints/step-000000000008");

@@ -43,8 +43,8 @@ import sparkvision.data.Task;
  *
  * <ul>
  *   <li><b>Medical Segmentation Decathlon:</b> a folder with {@code dataset.json}. Its {@code
- *       training} list names pairs of image and label map, its {@code labels} the classes by value;
- *       the {@code test} list has no labels and is not read.
+ *       training} list names pairs of image and label map, its {@code labels} the classes by value.
+ *       Volumes of the {@code test} list have no label maps; each gets one of 255 alone, ignore.
  *   <li><b>CSV:</b> a folder with one file ending in {@code .csv}, or that file: a header and rows,
  *       {@code path,label} for classification (classes in sorted order) or {@code image,mask} for
  *       segmentation (class names in {@code classes.txt} beside it, one a line, by value). Paths
@@ -62,6 +62,8 @@ import sparkvision.data.Task;
  * ignore.
  *
  * @param input the folder or the CSV file
+ * @param split the Decathlon's list, {@code training} or {@code test}; empty for the former, and
+ *     for the other layouts
  * @param spacing millimetres along D, H and W that volumes are resampled to, see {@link
  *     Resampling}; empty leaves them as they are
  * @param normalise whether each volume's intensities are clipped to their percentiles 0.5 and 99.5
@@ -71,11 +73,13 @@ import sparkvision.data.Task;
  * @see <a href="https://arxiv.org/abs/2106.05735">Antonelli et al., The Medical Segmentation
  *     Decathlon, 2021</a>
  */
-public record VolumeSource(String input, List<Double> spacing, boolean normalise, int channel)
+public record VolumeSource(
+    String input, String split, List<Double> spacing, boolean normalise, int channel)
     implements Source {
 
   private static final String DECATHLON = "dataset.json";
   private static final String CLASSES = "classes.txt";
+  private static final String TEST = "test";
 
   /** Labels that were scaled are off by rounding. */
   private static final double LABEL_TOLERANCE = 1e-3;
@@ -83,6 +87,10 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
   private static final Pattern LAST_NUMBER = Pattern.compile("(\\d{1,18})\\D*$");
 
   public VolumeSource {
+    if (!List.of("", "training", TEST).contains(split)) {
+      throw new IllegalArgumentException(
+          "Invalid split: " + split + " (must be training or test for volumes)");
+    }
     boolean positive = spacing.stream().allMatch(step -> step > 0 && Double.isFinite(step));
     if (!positive || (!spacing.isEmpty() && spacing.size() != 3)) {
       throw new IllegalArgumentException(
@@ -115,6 +123,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       throw new IllegalArgumentException("Cannot read volumes " + root + ": no such path", e);
     }
     if (status.isFile()) {
+      refuseSplit();
       if (!isCsv(status)) {
         throw new IllegalArgumentException(
             "Cannot read volumes " + root + ": it is a file, but not a .csv");
@@ -124,8 +133,9 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
 
     Folder folder = new Folder(files, root);
     if (folder.find(DECATHLON).isPresent()) {
-      return decathlon(folder);
+      return decathlon(folder, split.equals(TEST));
     }
+    refuseSplit();
     List<String> tables =
         folder.entries("").values().stream()
             .filter(VolumeSource::isCsv)
@@ -136,6 +146,15 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
           "Cannot read volumes " + root + ": it holds several CSV files " + tables + "; name one");
     }
     return tables.isEmpty() ? classFolders(folder) : csv(folder, tables.get(0));
+  }
+
+  private void refuseSplit() {
+    if (!split.isEmpty()) {
+      throw new IllegalArgumentException(
+          String.format(
+              "Invalid split: %s (%s has none: only a folder with %s has)",
+              split, input, DECATHLON));
+    }
   }
 
   private static boolean isCsv(FileStatus entry) {
@@ -266,7 +285,7 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
     }
   }
 
-  private static Listing decathlon(Folder folder) throws IOException {
+  private static Listing decathlon(Folder folder, boolean test) throws IOException {
     String file = folder.root + "/" + DECATHLON;
     JsonNode json;
     try {
@@ -285,19 +304,23 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
           "Cannot read " + file + ": labels must name the classes 0, 1, 2 and so on");
     }
     refuseMany(classes, file);
-    if (!json.path("training").isArray()) {
-      throw new DataException("Cannot read " + file + ": it has no training list");
+    String list = test ? TEST : "training";
+    if (!json.path(list).isArray()) {
+      throw new DataException("Cannot read " + file + ": it has no " + list + " list");
     }
     Found found = new Found(folder);
     int number = 0;
-    for (JsonNode pair : json.path("training")) {
+    for (JsonNode pair : json.path(list)) {
       JsonNode image = pair.path("image");
       JsonNode label = pair.path("label");
-      if (image.isTextual() && label.isTextual()) {
+      if (test && (pair.isTextual() || image.isTextual())) {
+        found.add((pair.isTextual() ? pair : image).textValue(), -1);
+      } else if (!test && image.isTextual() && label.isTextual()) {
         found.add(image.textValue(), label.textValue(), classes.size());
       } else {
         found.listing.quarantine(
-            DECATHLON + "#training[" + number + "]", "names no image and label");
+            DECATHLON + "#" + list + "[" + number + "]",
+            test ? "names no image" : "names no image and label");
       }
       number++;
     }
@@ -437,6 +460,8 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
       Mask stated = Mask.of(item.annotation());
       mask =
           Optional.of(mask(files, new Path(root + "/" + stated.path()), stated.classes(), image));
+    } else if (split.equals(TEST)) {
+      mask = Optional.of(unknown(image));
     }
     if (normalise) {
       Intensity.normalise(image.voxels());
@@ -455,6 +480,13 @@ public record VolumeSource(String input, List<Double> spacing, boolean normalise
         Nifti.write(image),
         mask.map(Nifti::write).orElse(new byte[0]),
         List.of());
+  }
+
+  /** A mask of a volume of which nothing is known. */
+  private static Volume unknown(Volume image) {
+    float[] labels = new float[image.voxels().length];
+    Arrays.fill(labels, Sample.IGNORE);
+    return new Volume(image.depth(), image.height(), image.width(), labels, image.affine());
   }
 
   private static void refuseInfinite(Volume image) {

@@ -4,6 +4,7 @@ import static sparkvision.data.Setting.require;
 
 import java.io.Serializable;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import sparkvision.data.DataException;
@@ -33,6 +34,10 @@ import sparkvision.data.SplitMix;
  *   <li><b>Noise, factor, shift, gamma</b> of intensities; see the ranges of {@link Options}.
  * </ol>
  *
+ * <p>With {@link Fit#RESIZE} the patch is the whole volume: in place of the crop each axis is
+ * brought to the patch's side, PyTorch's {@code interpolate} (trilinear, corners not aligned, no
+ * antialiasing).
+ *
  * <p>All moves are one: each voxel of the patch is read once from the stored volume, trilinearly,
  * and from the mask at the nearest voxel. Without rotation and zoom, values are taken unchanged.
  * Outside of the volume intensities are 0, which is the mean after normalisation, and labels 0,
@@ -46,6 +51,14 @@ public final class VolumeTransform implements SampleTransform {
   private static final long serialVersionUID = 1;
 
   private static final int BACKGROUND = 0;
+
+  /** How a volume fills the patch. */
+  public enum Fit {
+    /** A part of it, padded where the volume is smaller. */
+    CROP,
+    /** All of it, resized. */
+    RESIZE
+  }
 
   /**
    * A value drawn evenly from low to high, with some probability; else nothing is done.
@@ -82,6 +95,7 @@ public final class VolumeTransform implements SampleTransform {
    * @param factor of intensities; nnU-Net 0.15, 0.75, 1.25
    * @param shift of intensities
    * @param gamma exponent; nnU-Net 0.3, 0.7, 1.5
+   * @param fit in training and evaluation
    */
   public record Options(
       List<Integer> patchSize,
@@ -93,7 +107,8 @@ public final class VolumeTransform implements SampleTransform {
       Range noise,
       Range factor,
       Range shift,
-      Range gamma)
+      Range gamma,
+      Fit fit)
       implements Serializable {
 
     public Options {
@@ -174,12 +189,12 @@ public final class VolumeTransform implements SampleTransform {
   }
 
   /**
-   * Writes a patch (1, D, H, W) for training, a pure function of (seed, epoch, sample id).
+   * Writes a patch (1, D, H, W) for training, a pure function of (seed, epoch, sample id, repeat).
    *
    * @throws DataException if the volume or its mask cannot be read, or their sizes differ
    */
-  public void train(Sample sample, long seed, int epoch, float[] image, int offset) {
-    copy(drawn(sample, seed, epoch, 0).voxels(), image, offset);
+  public void train(Sample sample, long seed, int epoch, int repeat, float[] image, int offset) {
+    copy(drawn(sample, seed, epoch, repeat).voxels(), image, offset);
   }
 
   /**
@@ -235,22 +250,43 @@ public final class VolumeTransform implements SampleTransform {
 
   private Patch centre(Sample sample) {
     Stored stored = decode(sample);
+    double[][] straight = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
+    if (options.fit() == Fit.RESIZE) {
+      return look(stored, middle(stored), scale(stored));
+    }
     int[] sizes = stored.sizes();
     double[] middle = new double[3];
     for (int axis = 0; axis < 3; axis++) {
       int free = sizes[axis] - patch[axis];
       middle[axis] = middle(free < 0 ? padded(free) : free / 2, axis);
     }
-    return look(stored, middle, new double[][] {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}});
+    return look(stored, middle, straight);
+  }
+
+  /** The volume's centre. */
+  private static double[] middle(Stored stored) {
+    return Arrays.stream(stored.sizes()).mapToDouble(size -> (size - 1) / 2.0).toArray();
+  }
+
+  /** Voxels of the volume to one of the patch, along each axis. */
+  private double[][] scale(Stored stored) {
+    int[] sizes = stored.sizes();
+    double[][] scale = new double[3][3];
+    for (int axis = 0; axis < 3; axis++) {
+      scale[axis][axis] = (double) sizes[axis] / patch[axis];
+    }
+    return scale;
   }
 
   private Patch drawn(Sample sample, long seed, int epoch, int repeat) {
     Stored stored = decode(sample);
     SplitMix random = SampleTransform.stream(sample, seed, epoch, repeat);
-    double[] middle = place(stored, random);
+    boolean whole = options.fit() == Fit.RESIZE;
+    double[] middle = whole ? middle(stored) : place(stored, random);
     double[][] view = affine(random);
     view = times(view, flips(random));
     view = times(view, quarterTurns(random));
+    view = whole ? times(scale(stored), view) : view;
     Patch drawn = look(stored, middle, view);
 
     double noise = options.noise().draw(random, 0);
@@ -422,6 +458,7 @@ public final class VolumeTransform implements SampleTransform {
   private Patch look(Stored stored, double[] middle, double[][] view) {
     float[] voxels = new float[size()];
     int[] labels = new int[stored.mask().isPresent() ? size() : 0];
+    int[] sizes = stored.sizes();
     int at = 0;
     for (int d = 0; d < patch[0]; d++) {
       double fromD = d - (patch[0] - 1) / 2.0;
@@ -432,9 +469,9 @@ public final class VolumeTransform implements SampleTransform {
         double x = middle[2] + view[2][0] * fromD + view[2][1] * fromH;
         for (int w = 0; w < patch[2]; w++) {
           double fromW = w - (patch[2] - 1) / 2.0;
-          double placeZ = z + view[0][2] * fromW;
-          double placeY = y + view[1][2] * fromW;
-          double placeX = x + view[2][2] * fromW;
+          double placeZ = inside(z + view[0][2] * fromW, sizes[0]);
+          double placeY = inside(y + view[1][2] * fromW, sizes[1]);
+          double placeX = inside(x + view[2][2] * fromW, sizes[2]);
           voxels[at] = linear(stored.volume(), placeZ, placeY, placeX);
           if (stored.mask().isPresent()) {
             labels[at] = nearest(stored.mask().get(), placeZ, placeY, placeX);
@@ -444,6 +481,14 @@ public final class VolumeTransform implements SampleTransform {
       }
     }
     return new Patch(voxels, labels);
+  }
+
+  /**
+   * A resized volume shows no padding between the middle of its outermost voxels and their edge.
+   */
+  private double inside(double place, int size) {
+    boolean edge = options.fit() == Fit.RESIZE && place >= -0.5 && place <= size - 0.5;
+    return edge ? Math.min(Math.max(place, 0), size - 1) : place;
   }
 
   private static float linear(Volume volume, double z, double y, double x) {

@@ -13,6 +13,7 @@ import java.util.Random;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -22,6 +23,7 @@ import sparkvision.data.DetectedObject;
 import sparkvision.data.Images;
 import sparkvision.data.Item;
 import sparkvision.data.Listing;
+import sparkvision.data.ResidentMemoryTest;
 import sparkvision.data.Sample;
 import sparkvision.data.Task;
 
@@ -262,6 +264,7 @@ final class CocoSourceTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void changedBytesAreReadOrRefusedInASentence() throws IOException {
     String mask = "{'size': [11, 13], 'counts': ']18j2'}";
     String second = TRIANGLE.replace("'id': 1", "'id': 2").replaceFirst("\\[\\[.*\\]\\]", mask);

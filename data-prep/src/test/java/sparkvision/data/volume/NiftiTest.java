@@ -22,8 +22,10 @@ import java.util.function.Consumer;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import sparkvision.data.DataException;
+import sparkvision.data.ResidentMemoryTest;
 import sparkvision.data.SplitMix;
 
 final class NiftiTest {
@@ -272,6 +274,7 @@ final class NiftiTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void mutatedFilesAreReadOrRefusedAndTakeLittleMemory() {
     SplitMix random = new SplitMix(11);
     byte[] first = resource("float32-le-shear.nii");

@@ -13,12 +13,14 @@ import java.util.Arrays;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import sparkvision.data.DataException;
 import sparkvision.data.Images;
 import sparkvision.data.Item;
 import sparkvision.data.Listing;
+import sparkvision.data.ResidentMemoryTest;
 import sparkvision.data.Sample;
 import sparkvision.data.ShardManifest.Quarantined;
 import sparkvision.data.SplitMix;
@@ -37,7 +39,7 @@ final class VolumeSourceTest {
   void readsTheHippocampusPairs() throws IOException {
     Path root = Path.of("../../shared/data/volumes/Task04_Hippocampus");
     Assumptions.assumeTrue(Files.isDirectory(root), "no ../shared/data beside the checkout");
-    VolumeSource source = new VolumeSource(root.toString(), List.of(), true, -1);
+    VolumeSource source = new VolumeSource(root.toString(), "", List.of(), true, -1);
     Listing listing = source.list(HADOOP);
     assertThat(listing.task()).isEqualTo(Task.VOLUME_SEGMENTATION);
     assertThat(listing.classes()).containsExactly("background", "Anterior", "Posterior");
@@ -118,6 +120,42 @@ final class VolumeSourceTest {
   }
 
   @Test
+  void readsTheTestListOfADecathlonWithUnknownVoxels() throws IOException {
+    write("imagesTs/d.nii.gz", volume(2, 3, 4));
+    write("imagesTs/e.nii.gz", volume(1, 3, 4));
+    write(
+        "dataset.json",
+        """
+        {"labels": {"0": "background", "1": "liver"}, "training": [],
+         "test": ["./imagesTs/d.nii.gz", {"image": "imagesTs/e.nii.gz"}, 7, "imagesTs/f.nii.gz"]}
+        """);
+    VolumeSource source =
+        new VolumeSource(dir.toString(), "test", List.of(2.0, 1.0, 1.0), true, -1);
+    Listing listing = source.list(HADOOP);
+    assertThat(listing.task()).isEqualTo(Task.VOLUME_SEGMENTATION);
+    assertThat(listing.items())
+        .extracting(Item::id)
+        .containsExactly("imagesTs/d.nii.gz", "imagesTs/e.nii.gz");
+    assertThat(listing.quarantined())
+        .containsExactly(
+            new Quarantined("dataset.json#test[2]", "names no image"),
+            new Quarantined("imagesTs/f.nii.gz", "no such file: imagesTs/f.nii.gz"));
+    Sample sample = source.read(HADOOP, listing.root(), listing.items().get(0));
+    assertThat(sample.depth()).isEqualTo(1);
+    assertThat(Nifti.read(sample.mask(), -1).voxels()).hasSize(12).containsOnly(255);
+
+    assertThatThrownBy(() -> new VolumeSource("x", "val", List.of(), false, -1))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Invalid split: val (must be training or test for volumes)");
+    write("classes/a/x.nii.gz", volume(1, 1, 2));
+    Path folders = dir.resolve("classes");
+    assertThatThrownBy(
+            () -> new VolumeSource(folders + "", "test", List.of(), false, -1).list(HADOOP))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("has none: only a folder with dataset.json has");
+  }
+
+  @Test
   void readsClassFoldersWithClipsInThem() throws IOException {
     write("lung/deep/x.NII.gz", volume(1, 1, 2));
     write("lung/y.nii.gz", volume(1, 1, 3));
@@ -154,7 +192,7 @@ final class VolumeSourceTest {
         "\ufeffpath,label\r\n\"data/a, b.nii.gz\",well\r\ndata/#c.nii.gz, \"ill \"\"x\"\"\" \r\n"
             + "data/d.nii.gz\r\n\r\ndata/e.nii.gz,well\r\n");
     for (Path input : List.of(dir, dir.resolve("list.csv"))) {
-      Listing listing = new VolumeSource(input.toString(), List.of(), false, -1).list(HADOOP);
+      Listing listing = new VolumeSource(input.toString(), "", List.of(), false, -1).list(HADOOP);
       assertThat(listing.task()).isEqualTo(Task.VOLUME_CLASSIFICATION);
       assertThat(listing.classes()).containsExactly("ill \"x\"", "well");
       assertThat(listing.items())
@@ -209,6 +247,7 @@ final class VolumeSourceTest {
   }
 
   @Test
+  @Tag(ResidentMemoryTest.CHANGED)
   void mutatedListsAreReadOrRefused() throws IOException {
     write("imagesTr/a.nii.gz", volume(2, 3, 4));
     write("labelsTr/a.nii.gz", filled(2, 3, 4, 1));
@@ -232,7 +271,7 @@ final class VolumeSourceTest {
       Path input = i % 2 == 0 ? dir : dir.resolve("list.csv");
       write(i % 2 == 0 ? "dataset.json" : "list.csv", mutated);
       try {
-        Listing listing = new VolumeSource(input.toString(), List.of(), false, -1).list(HADOOP);
+        Listing listing = new VolumeSource(input.toString(), "", List.of(), false, -1).list(HADOOP);
         assertThat(listing.items().size() + listing.quarantined().size()).isLessThan(5);
       } catch (DataException e) {
         refused++;
@@ -242,7 +281,8 @@ final class VolumeSourceTest {
   }
 
   private static void refusesRoot(Class<? extends Exception> type, Path root, String messagePart) {
-    assertThatThrownBy(() -> new VolumeSource(root.toString(), List.of(), false, -1).list(HADOOP))
+    assertThatThrownBy(
+            () -> new VolumeSource(root.toString(), "", List.of(), false, -1).list(HADOOP))
         .isInstanceOf(type)
         .hasMessageContaining(messagePart);
   }
@@ -250,12 +290,12 @@ final class VolumeSourceTest {
   @Test
   void refusesOptionsThatMakeNoSense() {
     for (List<Double> spacing : List.of(List.of(1.0), List.of(1.0, 0.0, 1.0))) {
-      assertThatThrownBy(() -> new VolumeSource("x", spacing, false, -1))
+      assertThatThrownBy(() -> new VolumeSource("x", "", spacing, false, -1))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessage(
               "Invalid spacing: " + spacing + " (millimetres along D, H and W, or nothing)");
     }
-    assertThatThrownBy(() -> new VolumeSource("x", List.of(), false, -2))
+    assertThatThrownBy(() -> new VolumeSource("x", "", List.of(), false, -2))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Invalid channel: -2 (0 or more; -1 refuses volumes with several)");
   }
@@ -283,7 +323,7 @@ final class VolumeSourceTest {
       assertThat(mask.voxels()[i]).isEqualTo(i % 4 == 3 ? 1 : 0);
     }
 
-    VolumeSource fine = new VolumeSource(dir.toString(), List.of(1.0, 1.0, 0.5), false, -1);
+    VolumeSource fine = new VolumeSource(dir.toString(), "", List.of(1.0, 1.0, 0.5), false, -1);
     Sample sample = read(fine);
     assertThat(new int[] {sample.depth(), sample.height(), sample.width()})
         .containsExactly(6, 4, 8);
@@ -302,7 +342,7 @@ final class VolumeSourceTest {
     assertThatThrownBy(() -> read(source()))
         .isInstanceOf(DataException.class)
         .hasMessage("4-D NIfTI with 3 channels: asked for is the only one");
-    VolumeSource second = new VolumeSource(dir.toString(), List.of(), false, 1);
+    VolumeSource second = new VolumeSource(dir.toString(), "", List.of(), false, 1);
     assertThat(Nifti.read(read(second).image(), -1).voxels())
         .isEqualTo(Nifti.read(Files.readAllBytes(from), 1).toRas().voxels());
   }
@@ -365,7 +405,7 @@ final class VolumeSourceTest {
   }
 
   private VolumeSource source() {
-    return new VolumeSource(dir.toString(), List.of(), false, Nifti.ONLY_CHANNEL);
+    return new VolumeSource(dir.toString(), "", List.of(), false, Nifti.ONLY_CHANNEL);
   }
 
   /** Reads the one sample. */

@@ -13,6 +13,8 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 import sparkvision.data.DataException;
 import sparkvision.data.Sample;
+import sparkvision.data.SplitMix;
+import sparkvision.data.volume.VolumeTransform.Fit;
 import sparkvision.data.volume.VolumeTransform.Options;
 import sparkvision.data.volume.VolumeTransform.Range;
 
@@ -155,7 +157,17 @@ final class VolumeTransformTest {
     VolumeTransform transform =
         new VolumeTransform(
             new Options(
-                List.of(31, 31, 31), 0, 0, 0, turned, enlarged, NEVER, NEVER, NEVER, NEVER));
+                List.of(31, 31, 31),
+                0,
+                0,
+                0,
+                turned,
+                enlarged,
+                NEVER,
+                NEVER,
+                NEVER,
+                NEVER,
+                Fit.CROP));
     float[][] places = new float[3][];
     for (int axis = 0; axis < 3; axis++) {
       Volume ramp = new Volume(side, side, side, ramps[axis], UNIT);
@@ -220,7 +232,8 @@ final class VolumeTransformTest {
             NEVER,
             NEVER,
             NEVER,
-            NEVER);
+            NEVER,
+            Fit.CROP);
     VolumeTransform transform = new VolumeTransform(options);
     Sample sample =
         sample(new Volume(21, 21, 21, voxels, UNIT), new Volume(21, 21, 21, labels, UNIT));
@@ -280,7 +293,8 @@ final class VolumeTransformTest {
             new Range(0.5, 0, 0.1),
             new Range(0.5, 0.75, 1.25),
             new Range(0.5, -0.1, 0.1),
-            new Range(0.5, 0.7, 1.5));
+            new Range(0.5, 0.7, 1.5),
+            Fit.CROP);
     VolumeTransform transform = new VolumeTransform(everything);
     Volume volume = counting(9, 8, 7);
     Sample a = new Sample("a", 0, 9, 8, 7, Nifti.write(volume), new byte[0], List.of());
@@ -289,9 +303,52 @@ final class VolumeTransformTest {
     assertThat(train(transform, a, 4)).isNotEqualTo(first);
     assertThat(train(transform, b, 3)).isNotEqualTo(first);
     float[] otherSeed = new float[64];
-    transform.train(a, 2, 3, otherSeed, 0);
+    transform.train(a, 2, 3, 0, otherSeed, 0);
     assertThat(otherSeed).isNotEqualTo(first);
     assertThat(train(new VolumeTransform(everything), a, 3)).isEqualTo(first);
+  }
+
+  @Test
+  void aWholeVolumeIsResizedAsPlainLoopsDo() {
+    int[] patch = {5, 4, 9};
+    VolumeTransform transform =
+        new VolumeTransform(
+            new Options(
+                List.of(5, 4, 9), 0, 0, 0, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, Fit.RESIZE));
+    SplitMix random = new SplitMix(8);
+    float[] voxels = new float[3 * 7 * 4];
+    for (int i = 0; i < voxels.length; i++) {
+      voxels[i] = (float) random.unit();
+    }
+    Sample sample = sample(new Volume(3, 7, 4, voxels, UNIT), null);
+    int[] sizes = {3, 7, 4};
+    float[] seen = new float[5 * 4 * 9];
+    transform.evaluate(sample, seen, 0);
+    for (int at = 0; at < seen.length; at++) {
+      int[] place = {at / 36, at / 9 % 4, at % 9};
+      double expected = 0;
+      for (int corner = 0; corner < 8; corner++) {
+        double weight = 1;
+        int index = 0;
+        for (int axis = 0; axis < 3; axis++) {
+          // align_corners=False: (i + 1/2) n / m - 1/2, not outside of the first and the last.
+          double from = (place[axis] + 0.5) * sizes[axis] / patch[axis] - 0.5;
+          from = Math.min(Math.max(from, 0), sizes[axis] - 1);
+          int low = (int) Math.floor(from);
+          int high = corner >> axis & 1;
+          weight *= high == 1 ? from - low : 1 - (from - low);
+          index = index * sizes[axis] + Math.min(low + high, sizes[axis] - 1);
+        }
+        expected += weight * voxels[index];
+      }
+      assertThat(seen[at]).isCloseTo((float) expected, within(1e-6f));
+    }
+    assertThat(train(transform, sample, 3)).as("without chance").isEqualTo(seen);
+    float[] classed = new float[seen.length + 2];
+    long[] label = new long[2];
+    new VolumeClassTransform(transform).train(sample, 1, 3, 0, classed, 2, label, 1);
+    assertThat(Arrays.copyOfRange(classed, 2, classed.length)).isEqualTo(seen);
+    assertThat(label).containsExactly(0, sample.label());
   }
 
   @Test
@@ -325,19 +382,19 @@ final class VolumeTransformTest {
 
   private static float[] train(VolumeTransform transform, Sample sample, int epoch) {
     float[] image = new float[transform.size()];
-    transform.train(sample, 1, epoch, image, 0);
+    transform.train(sample, 1, epoch, 0, image, 0);
     return image;
   }
 
   private static Options moves(
       List<Integer> patchSize, double foreground, double flips, double turns) {
     return new Options(
-        patchSize, foreground, flips, turns, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER);
+        patchSize, foreground, flips, turns, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, Fit.CROP);
   }
 
   private static Options intensities(
       List<Integer> patchSize, Range noise, Range factor, Range shift, Range gamma) {
-    return new Options(patchSize, 0, 0, 0, NEVER, NEVER, noise, factor, shift, gamma);
+    return new Options(patchSize, 0, 0, 0, NEVER, NEVER, noise, factor, shift, gamma, Fit.CROP);
   }
 
   private static Sample sample(Volume volume, Volume mask) {
