@@ -137,14 +137,14 @@ class ConfigReaderTest {
   @ParameterizedTest
   @MethodSource("jobs")
   void everyKeyIsDocumentedAndEveryDocumentedKeyExists(ConfJob<?> job) {
-    List<ConfigReader.Key> keys = ConfigReader.keys(job.schema(), job.name());
+    List<ConfigReader.Key> keys = ConfigReader.keys(job.schema(), job.conf());
     assertThat(keys).isNotEmpty();
     assertThat(keys).allSatisfy(key -> assertThat(key.meaning()).as(key.path()).isNotBlank());
 
     Set<String> paths = new TreeSet<>();
     keys.forEach(key -> paths.add(key.path()));
     Set<String> inFile = new TreeSet<>();
-    collect("", ConfigReader.defaults(job.name()).root(), paths, inFile);
+    collect("", ConfigReader.defaults(job.conf()).root(), paths, inFile);
     assertThat(inFile).isEqualTo(paths);
     assertThat(job.keys()).contains(paths);
   }
