@@ -22,6 +22,9 @@ public final class Checkpoint {
   /** Parameters and running statistics. */
   public static final String MODEL = "model.safetensors";
 
+  /** The outer optimizer's momentum, where it has one. */
+  public static final String OUTER = "outer.safetensors";
+
   static final JsonMapper JSON = JsonMapper.builder().build();
 
   /** The content of {@code MANIFEST.json}. */
@@ -43,6 +46,11 @@ public final class Checkpoint {
   /** The name of rank {@code rank}'s optimizer state. */
   public static String optimizerFile(int rank) {
     return "optimizer-" + rank + ".safetensors";
+  }
+
+  /** The name of what rounding took from rank {@code rank}'s exchanges, where they round. */
+  public static String residualFile(int rank) {
+    return "residual-" + rank + ".safetensors";
   }
 
   /**

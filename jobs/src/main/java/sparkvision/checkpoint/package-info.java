@@ -6,6 +6,8 @@
  *   RUN/checkpoints/step-000000000400/
  *       model.safetensors                      parameters and running statistics, state-dict names
  *       optimizer-0.safetensors ...            optimizer state, one file a rank
+ *       outer.safetensors                      the outer optimizer's momentum, with one
+ *       residual-0.safetensors ...             what a bfloat16 exchange owes, with one
  *       state.json                             step, cursor, seed, configuration, history
  *       MANIFEST.json                          step, and name, length, CRC32C of every file above
  *   RUN/checkpoints/.tmp-step-000000000400-UUID/   one that is being written

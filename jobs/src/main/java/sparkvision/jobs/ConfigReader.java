@@ -19,6 +19,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -39,6 +40,9 @@ final class ConfigReader {
 
   /** One key as {@code --help} shows it. */
   record Key(String path, String type, String defaultValue, String meaning) {}
+
+  /** Keys that have another place now. */
+  private static final Map<String, String> MOVED = Map.of("average-every", "sync.every");
 
   private ConfigReader() {}
 
@@ -213,6 +217,11 @@ final class ConfigReader {
     List<String> names = Arrays.stream(components).map(c -> kebab(c.getName())).toList();
     for (String key : values.keySet()) {
       if (!names.contains(key)) {
+        if (MOVED.containsKey(prefix + key)) {
+          throw new IllegalArgumentException(
+              String.format(
+                  "Invalid key: %s%s (it is %s now)", prefix, key, MOVED.get(prefix + key)));
+        }
         throw new IllegalArgumentException(
             String.format(
                 "Invalid key: %s%s (%s knows %s)",

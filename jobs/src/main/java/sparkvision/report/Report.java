@@ -101,8 +101,25 @@ public record Report(
       // What checkpoints called it when there was only classification.
       @JsonAlias("validationTop1") Double validationScore) {}
 
-  /** An averaging round: loss over its batches, and speed over all ranks. */
-  public record RoundPoint(long step, double loss, double learningRate, double imagesPerSecond) {}
+  /**
+   * An averaging round: loss over its batches, and speed over all ranks.
+   *
+   * @param computeSeconds a rank's mean
+   * @param waitSeconds for the loader, a rank's mean
+   * @param exchangeSeconds of the averaging before it, a rank's mean
+   * @param slowestRank the one that computed and waited for its loader longest
+   * @param drift norm of what a rank's parameters moved in the round, a rank's mean
+   */
+  public record RoundPoint(
+      long step,
+      double loss,
+      double learningRate,
+      double imagesPerSecond,
+      double computeSeconds,
+      double waitSeconds,
+      double exchangeSeconds,
+      int slowestRank,
+      double drift) {}
 
   /** What one rank did with its time over the run. */
   public record RankThroughput(

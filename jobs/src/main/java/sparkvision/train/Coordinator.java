@@ -7,11 +7,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.UUID;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkEnv;
@@ -22,18 +24,27 @@ import org.apache.spark.network.server.OneForOneStreamManager;
 import org.apache.spark.network.server.RpcHandler;
 import org.apache.spark.network.server.StreamManager;
 import org.apache.spark.network.server.TransportServer;
-import org.apache.spark.network.util.TransportConf;
 import sparkvision.JobException.Exit;
+import sparkvision.data.TaskBytes;
 
 /**
- * The driver's side of a segment: hears every rank's rounds and failures, and averages for {@link
- * DriverExchange}.
+ * The driver's side of a segment: introduces the ranks to each other, hears every rank's rounds,
+ * heartbeats and failures, and averages for {@link DriverExchange}.
  *
- * <p>A round is complete when every rank has sent its values; the sum runs in rank order, so its
- * bits do not depend on who came first. If no rank says a word for as long as the deadline, the
- * segment fails for all, and the reason names the missing ranks.
+ * <p>A round is complete when every rank has told it; a sum runs in rank order, so its bits do not
+ * depend on who came first. If no rank completes anything for as long as the deadline, the segment
+ * fails for all, and the reason names the ranks that are missing, where they run, what they did and
+ * when they were last heard.
  */
 final class Coordinator implements Closeable {
+
+  /** Spark setting: the driver's port for the ranks; 0 or none: any free one. */
+  static final String PORT = "spark.sparkvision.exchange.port";
+
+  /**
+   * A rank that beats every two seconds and was not heard for so long has died, or stands still.
+   */
+  private static final long SILENT_SECONDS = 6;
 
   private final int ranks;
   private final int timeoutSeconds;
@@ -42,6 +53,7 @@ final class Coordinator implements Closeable {
   private final TransportContext context;
   private final TransportServer server;
   private final String host;
+  private final long token = UUID.randomUUID().getMostSignificantBits();
   private final ScheduledExecutorService watch =
       Executors.newSingleThreadScheduledExecutor(
           task -> {
@@ -50,12 +62,23 @@ final class Coordinator implements Closeable {
             return thread;
           });
 
-  // The round that is being gathered; guarded by this.
+  // What is being gathered; guarded by this.
+  private final DriverLink.Peer[] peers;
+  private final RpcResponseCallback[] greeting;
   private final Arrival[] arrived;
+  private final Beat[] beats;
   private long lastWordNanos = System.nanoTime();
   private RankFailure failure;
+  private boolean stopping;
 
   private record Arrival(RoundReport report, float[] values, RpcResponseCallback callback) {}
+
+  /** A rank's last heartbeat. */
+  private record Beat(String phase, long nanos) {
+    long age() {
+      return TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - nanos);
+    }
+  }
 
   /**
    * Listens on the driver's host.
@@ -63,32 +86,48 @@ final class Coordinator implements Closeable {
    * @param rounds is told each complete round's reports, in rank order, before the ranks go on
    * @param cancel ends the ranks' tasks when the deadline has passed
    */
-  Coordinator(int ranks, int timeoutSeconds, Consumer<List<RoundReport>> rounds, Runnable cancel) {
+  Coordinator(
+      Transport transport,
+      int ranks,
+      int timeoutSeconds,
+      Consumer<List<RoundReport>> rounds,
+      Runnable cancel) {
     this.ranks = ranks;
     this.timeoutSeconds = timeoutSeconds;
     this.rounds = rounds;
     this.cancel = cancel;
+    this.peers = new DriverLink.Peer[ranks];
+    this.greeting = new RpcResponseCallback[ranks];
     this.arrived = new Arrival[ranks];
-    SparkEnv env = SparkEnv.get();
-    SparkConf spark = env.conf();
-    TransportConf conf = DriverExchange.Transport.conf(spark, timeoutSeconds);
-    this.context = new TransportContext(conf, new Handler());
+    this.beats = new Beat[ranks];
+    this.context = transport.context(new Handler());
+    SparkConf spark = SparkEnv.get().conf();
     this.host = spark.get("spark.driver.host");
-    this.server =
-        context.createServer(
-            spark.get("spark.driver.bindAddress", host),
-            spark.getInt(DriverExchange.PORT, 0),
-            DriverExchange.Transport.serverBootstraps(conf, env.securityManager()));
+    this.server = transport.serve(context, spark.get("spark.driver.bindAddress", host), PORT);
     Future<?> unused = watch.scheduleWithFixedDelay(this::checkDeadline, 1, 1, TimeUnit.SECONDS);
   }
 
-  DriverExchange.Address address() {
-    return new DriverExchange.Address(host, server.getPort(), timeoutSeconds);
+  DriverLink.Address address() {
+    return new DriverLink.Address(host, server.getPort(), timeoutSeconds);
   }
 
   /** The first failure that a rank, or the deadline, reported. */
   synchronized Optional<RankFailure> failure() {
     return Optional.ofNullable(failure);
+  }
+
+  /** Ends the segment, with a checkpoint, at the next round. */
+  synchronized void stop() {
+    stopping = true;
+  }
+
+  /** Spark's names of the executors whose ranks have fallen silent. */
+  synchronized List<String> silentExecutors() {
+    return IntStream.range(0, ranks)
+        .filter(rank -> peers[rank] != null && silent(rank))
+        .mapToObj(rank -> peers[rank].executor())
+        .distinct()
+        .toList();
   }
 
   @Override
@@ -98,9 +137,25 @@ final class Coordinator implements Closeable {
     context.close();
   }
 
+  private synchronized void greet(int rank, DriverLink.Peer peer, RpcResponseCallback callback) {
+    if (refused(callback)) {
+      return;
+    }
+    lastWordNanos = System.nanoTime();
+    peers[rank] = peer;
+    greeting[rank] = callback;
+    if (Arrays.asList(greeting).contains(null)) {
+      return;
+    }
+    byte[] all = TaskBytes.pack(new DriverLink.Peers(Arrays.asList(peers), token));
+    for (RpcResponseCallback each : greeting) {
+      each.onSuccess(ByteBuffer.wrap(all));
+    }
+    Arrays.fill(greeting, null);
+  }
+
   private synchronized void arrive(Arrival arrival) {
-    if (failure != null) {
-      arrival.callback().onFailure(new IllegalStateException(failure.sentence()));
+    if (refused(arrival.callback())) {
       return;
     }
     lastWordNanos = System.nanoTime();
@@ -110,11 +165,24 @@ final class Coordinator implements Closeable {
     }
     List<Arrival> round = List.of(arrived);
     Arrays.fill(arrived, null);
-    ByteBuffer mean = encode(mean(round.stream().map(Arrival::values).toList()));
+    float[] mean = mean(round.stream().map(Arrival::values).toList());
+    ByteBuffer answer =
+        ByteBuffer.allocate(1 + 4 * mean.length)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .put((stopping ? Exchange.Decision.STOP : Exchange.Decision.GO_ON).code());
+    answer.asFloatBuffer().put(mean);
+    answer.rewind();
     rounds.accept(round.stream().map(Arrival::report).toList());
     for (Arrival each : round) {
-      each.callback().onSuccess(mean.duplicate());
+      each.callback().onSuccess(answer.duplicate());
     }
+  }
+
+  private boolean refused(RpcResponseCallback callback) {
+    if (failure != null) {
+      callback.onFailure(new IllegalStateException(failure.sentence()));
+    }
+    return failure != null;
   }
 
   private synchronized void fail(RankFailure reported) {
@@ -123,30 +191,57 @@ final class Coordinator implements Closeable {
     }
     for (int rank = 0; rank < ranks; rank++) {
       if (arrived[rank] != null) {
-        arrived[rank].callback().onFailure(new IllegalStateException(failure.sentence()));
+        refused(arrived[rank].callback());
         arrived[rank] = null;
       }
+      if (greeting[rank] != null) {
+        refused(greeting[rank]);
+        greeting[rank] = null;
+      }
     }
+  }
+
+  private synchronized void beat(int rank, String phase) {
+    beats[rank] = new Beat(phase, System.nanoTime());
   }
 
   private synchronized void checkDeadline() {
     if (failure == null
         && System.nanoTime() - lastWordNanos > TimeUnit.SECONDS.toNanos(timeoutSeconds)) {
       List<Integer> missing = missing();
+      List<Integer> silent = missing.stream().filter(this::silent).toList();
+      List<Integer> named = silent.isEmpty() ? missing : silent;
       fail(
           new RankFailure(
-              missing.get(0),
+              named.get(0),
               Exit.CLUSTER,
               String.format(
-                  "Cannot finish a round: no word from rank %s for %d s (its executor hangs or is too"
-                      + " slow; timeout-seconds says how long to wait)",
-                  missing, timeoutSeconds)));
+                  "Cannot finish a round: no word from rank %s for %d s: %s (its executor hangs or is"
+                      + " too slow; timeout-seconds says how long to wait)",
+                  named,
+                  timeoutSeconds,
+                  named.stream().map(this::lastHeard).collect(Collectors.joining("; ")))));
       cancel.run();
     }
   }
 
+  private boolean silent(int rank) {
+    return beats[rank] == null || beats[rank].age() >= SILENT_SECONDS;
+  }
+
+  private String lastHeard(int rank) {
+    String where = peers[rank] == null ? "no host yet" : peers[rank].host();
+    return beats[rank] == null
+        ? String.format("rank %d (%s) never connected", rank, where)
+        : String.format(
+            "rank %d (%s) was %s, last heartbeat %d s ago",
+            rank, where, beats[rank].phase(), beats[rank].age());
+  }
+
   private List<Integer> missing() {
-    return IntStream.range(0, ranks).filter(rank -> arrived[rank] == null).boxed().toList();
+    boolean introduced = !Arrays.asList(peers).contains(null);
+    Object[] from = introduced ? arrived : peers;
+    return IntStream.range(0, ranks).filter(rank -> from[rank] == null).boxed().toList();
   }
 
   /** The float32 sum in list order, divided by the number of vectors. */
@@ -163,12 +258,6 @@ final class Coordinator implements Closeable {
     return sum;
   }
 
-  private static ByteBuffer encode(float[] values) {
-    ByteBuffer bytes = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
-    bytes.asFloatBuffer().put(values);
-    return bytes;
-  }
-
   private final class Handler extends RpcHandler {
 
     private final StreamManager streams = new OneForOneStreamManager();
@@ -176,18 +265,34 @@ final class Coordinator implements Closeable {
     @Override
     public void receive(TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
       message.order(ByteOrder.LITTLE_ENDIAN);
-      if (message.get() == DriverExchange.ROUND) {
-        RoundReport report = RoundReport.readFrom(message);
-        float[] values = new float[message.remaining() / Float.BYTES];
-        message.asFloatBuffer().get(values);
-        arrive(new Arrival(report, values, callback));
-        return;
-      }
+      byte kind = message.get();
       int rank = message.getInt();
-      Exit exit = Exit.of(message.getInt());
-      String sentence = StandardCharsets.UTF_8.decode(message).toString();
-      fail(new RankFailure(rank, exit, sentence));
-      callback.onSuccess(ByteBuffer.allocate(0));
+      switch (kind) {
+        case DriverLink.HELLO -> {
+          byte[] peer = new byte[message.remaining()];
+          message.get(peer);
+          greet(rank, TaskBytes.unpack(peer, DriverLink.Peer.class), callback);
+        }
+        case DriverLink.ROUND -> {
+          RoundReport report = RoundReport.readFrom(message);
+          float[] values = new float[message.remaining() / Float.BYTES];
+          message.asFloatBuffer().get(values);
+          arrive(new Arrival(report, values, callback));
+        }
+        case DriverLink.FAILURE -> {
+          Exit exit = Exit.of(message.getInt());
+          fail(new RankFailure(rank, exit, text(message)));
+          callback.onSuccess(ByteBuffer.allocate(0));
+        }
+        default -> {
+          beat(rank, text(message));
+          callback.onSuccess(ByteBuffer.allocate(0));
+        }
+      }
+    }
+
+    private String text(ByteBuffer message) {
+      return StandardCharsets.UTF_8.decode(message).toString();
     }
 
     @Override

@@ -1,12 +1,33 @@
 package sparkvision.train;
 
 /**
- * A rank's side of parameter averaging.
+ * A rank's side of averaging.
  *
  * <p>Every rank calls {@link #average} for the same rounds in the same order. After the call all
  * ranks hold the same bits: the float32 sum over ranks in rank order, divided by their number.
  */
 interface Exchange extends AutoCloseable {
+
+  /** What the driver wants after a round; the same for every rank. */
+  enum Decision {
+    GO_ON((byte) 0),
+    /** The segment ends here with a checkpoint: the driver was asked to stop. */
+    STOP((byte) 1);
+
+    private final byte code;
+
+    Decision(byte code) {
+      this.code = code;
+    }
+
+    byte code() {
+      return code;
+    }
+
+    static Decision of(byte code) {
+      return code == STOP.code ? STOP : GO_ON;
+    }
+  }
 
   /**
    * Replaces {@code values} by their mean over all ranks.
@@ -15,10 +36,17 @@ interface Exchange extends AutoCloseable {
    * @throws IllegalStateException in one sentence, if another rank or the driver does not answer
    *     within the deadline, or another rank failed
    */
-  void average(float[] values, RoundReport report);
+  Decision average(float[] values, RoundReport report);
 
-  /** Tells the driver, before the task throws, why this rank gives up. */
-  void fail(RankFailure failure);
+  /**
+   * What rounding has taken so far and the next rounds will add; empty where nothing is rounded.
+   */
+  default float[] residual() {
+    return new float[0];
+  }
+
+  /** What this rank tells the driver, besides rounds. */
+  DriverLink driver();
 
   @Override
   void close();

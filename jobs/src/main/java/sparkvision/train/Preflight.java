@@ -292,7 +292,7 @@ public final class Preflight {
           Status.FAILED,
           deadline.isDone()
               ? String.format("no answer of all slots within %d s", config.timeoutSeconds())
-              : DriverExchange.Transport.reason(e),
+              : Transport.reason(e),
           "look into the executors' logs");
       return List.of();
     } finally {
@@ -736,23 +736,23 @@ public final class Preflight {
         roundSeconds(config.exchange(), bytes, ranks, bandwidth(probes), roundTrip(probes));
     double step = stepSeconds(probes) * config.accumulateSteps();
     long every = everyForShare(seconds, step);
-    double share = seconds / (seconds + step * config.averageEvery());
+    double share = seconds / (seconds + step * config.sync().rule().firstSteps());
     String found =
         String.format(
             Locale.ROOT,
             "%.1f MB a rank, about %.3f s a round by exchange=%s between %d ranks: %.1f %% of the"
-                + " time with average-every=%d",
+                + " time with sync.every=%d",
             bytes / 1e6,
             seconds,
             config.exchange().name().toLowerCase(Locale.ROOT),
             ranks,
             100 * share,
-            config.averageEvery());
+            config.sync().rule().firstSteps());
     check(
         "exchange",
         share <= EXCHANGE_SHARE ? Status.OK : Status.WARNING,
         found,
-        String.format("set average-every=%d to keep it under 5 %%", every));
+        String.format("set sync.every=%d to keep it under 5 %%", every));
   }
 
   /**
@@ -771,6 +771,7 @@ public final class Preflight {
       return 0;
     }
     return switch (exchange) {
+      case DIRECT -> 2 * (ranks - 1) * bytes / ranks / bytesPerSecond + 2 * roundTripSeconds;
       case DRIVER -> 2 * ranks * bytes / bytesPerSecond + roundTripSeconds;
     };
   }

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
  * @param computeSeconds in forward, backward and update
  * @param waitSeconds waiting for the loader
  * @param exchangeSeconds in the averaging before this one, waiting for slower ranks included
+ * @param drift norm of what this rank's parameters moved since the last averaging
  */
 public record RoundReport(
     int rank,
@@ -22,13 +23,20 @@ public record RoundReport(
     double learningRate,
     double computeSeconds,
     double waitSeconds,
-    double exchangeSeconds) {
+    double exchangeSeconds,
+    double drift) {
 
-  static final int BYTES = Integer.BYTES + 2 * Long.BYTES + 5 * Double.BYTES;
+  /** What it took without the other ranks. */
+  double ownSeconds() {
+    return computeSeconds + waitSeconds;
+  }
+
+  static final int BYTES = Integer.BYTES + 2 * Long.BYTES + 6 * Double.BYTES;
 
   void writeTo(ByteBuffer out) {
     out.putInt(rank).putLong(step).putLong(images).putDouble(lossSum).putDouble(learningRate);
     out.putDouble(computeSeconds).putDouble(waitSeconds).putDouble(exchangeSeconds);
+    out.putDouble(drift);
   }
 
   static RoundReport readFrom(ByteBuffer in) {
@@ -36,6 +44,7 @@ public record RoundReport(
         in.getInt(),
         in.getLong(),
         in.getLong(),
+        in.getDouble(),
         in.getDouble(),
         in.getDouble(),
         in.getDouble(),

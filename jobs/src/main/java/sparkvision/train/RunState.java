@@ -7,6 +7,7 @@ import com.typesafe.config.ConfigRenderOptions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.ToDoubleFunction;
 import sparkvision.report.Report;
 
 /**
@@ -112,16 +113,28 @@ public record RunState(
     double lossSum = 0;
     long images = 0;
     double seconds = 0;
+    RoundReport slowest = round.get(0);
     for (RoundReport report : round) {
       lossSum += report.lossSum();
       images += report.images();
-      seconds =
-          Math.max(
-              seconds, report.computeSeconds() + report.waitSeconds() + report.exchangeSeconds());
+      seconds = Math.max(seconds, report.ownSeconds() + report.exchangeSeconds());
+      slowest = report.ownSeconds() > slowest.ownSeconds() ? report : slowest;
     }
     RoundReport first = round.get(0);
     return new Report.RoundPoint(
-        first.step(), lossSum / images, first.learningRate(), images / seconds);
+        first.step(),
+        lossSum / images,
+        first.learningRate(),
+        images / seconds,
+        mean(round, RoundReport::computeSeconds),
+        mean(round, RoundReport::waitSeconds),
+        mean(round, RoundReport::exchangeSeconds),
+        slowest.rank(),
+        mean(round, RoundReport::drift));
+  }
+
+  private static double mean(List<RoundReport> round, ToDoubleFunction<RoundReport> value) {
+    return round.stream().mapToDouble(value).average().orElseThrow();
   }
 
   /** The value of a configuration key that is a whole number. */

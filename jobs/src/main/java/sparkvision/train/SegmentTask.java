@@ -44,6 +44,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
 
   private static final long serialVersionUID = 1;
 
+  private static final String RESIDUAL = "residual";
+
   /**
    * One segment as every rank sees it. Steps are the optimizer's, each of {@code accumulateSteps}
    * batches.
@@ -65,7 +67,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       int accumulateSteps,
       long seed,
       TrainConfig.Exchanges exchange,
-      int averageEvery,
+      Sync.Rule sync,
       OptimizerConfig optimizer,
       LearningRate learningRate,
       Objective objective,
@@ -78,7 +80,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       String init,
       String restoreFrom,
       String staged,
-      DriverExchange.Address coordinator,
+      DriverLink.Address coordinator,
       SerializableConfiguration hadoop)
       implements Serializable {}
 
@@ -100,15 +102,16 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
   @Override
   public Iterator<byte[]> apply(Iterator<Integer> partition) {
     int rank = TaskContext.getPartitionId();
-    try (Exchange exchange = connect(rank)) {
+    Transport transport = Transport.ofThisProcess(plan.coordinator().timeoutSeconds());
+    try (DriverLink driver = DriverLink.connect(transport, plan.coordinator(), rank)) {
       try {
-        byte[] report = TaskBytes.pack(run(rank, exchange));
+        byte[] report = TaskBytes.pack(run(rank, transport, driver));
         return JavaConverters.asScalaIterator(List.of(report).iterator());
       } catch (Divergence e) {
-        exchange.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));
+        driver.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));
         throw e;
       } catch (DataException | IllegalArgumentException e) {
-        exchange.fail(new RankFailure(rank, Exit.DATA, e.getMessage()));
+        driver.fail(new RankFailure(rank, Exit.DATA, e.getMessage()));
         throw e;
       }
     } catch (IOException e) {
@@ -120,13 +123,18 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     }
   }
 
-  private Exchange connect(int rank) throws InterruptedException {
+  private Exchange open(Transport transport, DriverLink driver, Engine engine)
+      throws InterruptedException {
     return switch (plan.exchange()) {
-      case DRIVER -> DriverExchange.connect(plan.coordinator(), rank);
+      case DIRECT ->
+          DirectExchange.open(
+              transport, driver, plan.ranks(), engine.averagedSize(), plan.sync().wire());
+      case DRIVER -> DriverExchange.open(driver);
     };
   }
 
-  private Report run(int rank, Exchange exchange) throws IOException {
+  private Report run(int rank, Transport transport, DriverLink driver)
+      throws IOException, InterruptedException {
     Gpus.claim(TaskContext.get());
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
@@ -157,9 +165,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 plan.loader().threads(),
                 plan.loader().prefetchBytes())) {
       restore(engine, network, rank, hadoop);
-      double lastExchange = train(engine, network, loader, exchange, rank);
-      String host = SparkEnv.get().blockManager().blockManagerId().host();
-      return new Report(rank, host, write(engine, rank, hadoop), lastExchange);
+      try (Exchange exchange = open(transport, driver, engine)) {
+        Training training = new Training(rank, engine, network, loader, exchange);
+        training.restore(hadoop);
+        double lastExchange = training.run();
+        driver.phase("writing the checkpoint of step " + plan.endStep());
+        String host = SparkEnv.get().blockManager().blockManagerId().host();
+        return new Report(rank, host, training.write(hadoop), lastExchange);
+      }
     }
   }
 
@@ -171,24 +184,87 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       }
       return;
     }
-    Path directory = new Path(plan.restoreFrom());
-    FileSystem files = directory.getFileSystem(hadoop);
-    engine.load(Checkpoint.read(files, new Path(directory, Checkpoint.MODEL)));
-    engine.loadOptimizerState(
-        Checkpoint.read(files, new Path(directory, Checkpoint.optimizerFile(rank))));
+    engine.load(read(hadoop, Checkpoint.MODEL));
+    engine.loadOptimizerState(read(hadoop, Checkpoint.optimizerFile(rank)));
   }
 
-  /** Returns the seconds of the last averaging. */
-  private double train(
-      Engine engine, Network network, BatchLoader loader, Exchange exchange, int rank) {
-    float[] averaged = new float[engine.averagedSize()];
-    Stopwatch compute = new Stopwatch();
-    Stopwatch wait = new Stopwatch();
-    Stopwatch exchanging = new Stopwatch();
-    double lossSum = 0;
-    long images = 0;
-    for (long step = plan.firstStep(); step < plan.endStep(); step++) {
-      double learningRate = plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
+  private Map<String, HostTensor> read(Configuration hadoop, String file) throws IOException {
+    Path directory = new Path(plan.restoreFrom());
+    return Checkpoint.read(directory.getFileSystem(hadoop), new Path(directory, file));
+  }
+
+  /** The steps and rounds of one rank. */
+  private final class Training {
+    private final int rank;
+    private final Engine engine;
+    private final Network network;
+    private final BatchLoader loader;
+    private final Exchange exchange;
+    private final OuterStep outer;
+    private final float[] exchanged;
+    private final Stopwatch compute = new Stopwatch();
+    private final Stopwatch wait = new Stopwatch();
+    private final Stopwatch exchanging = new Stopwatch();
+    private double lossSum;
+    private long images;
+
+    Training(int rank, Engine engine, Network network, BatchLoader loader, Exchange exchange) {
+      this.rank = rank;
+      this.engine = engine;
+      this.network = network;
+      this.loader = loader;
+      this.exchange = exchange;
+      this.exchanged = new float[engine.averagedSize()];
+      float[] theta = new float[plan.sync().gradients() ? 0 : exchanged.length];
+      if (!plan.sync().gradients()) {
+        engine.readAveraged(theta);
+      }
+      this.outer = new OuterStep(plan.sync(), theta, engine.parameterCount());
+    }
+
+    /** What belongs to the exchange, from the checkpoint. */
+    void restore(Configuration hadoop) throws IOException {
+      if (plan.restoreFrom() == null) {
+        return;
+      }
+      if (!outer.state().isEmpty()) {
+        outer.load(read(hadoop, Checkpoint.OUTER));
+      }
+      if (exchange.residual().length > 0) {
+        float[] values = read(hadoop, Checkpoint.residualFile(rank)).get(RESIDUAL).floats();
+        System.arraycopy(values, 0, exchange.residual(), 0, values.length);
+      }
+    }
+
+    /** Returns the seconds of the last averaging. */
+    double run() {
+      long roundEnd = 0;
+      for (long step = plan.firstStep(); step < plan.endStep(); step++) {
+        double learningRate = learningRate(step);
+        if (step >= roundEnd) {
+          roundEnd = plan.sync().roundEnd(step, learningRate, plan.totalSteps());
+        }
+        exchange.driver().phase("computing step " + (step + 1));
+        gradients(step, learningRate);
+        if (plan.sync().gradients()) {
+          averageGradients(step + 1, learningRate);
+        }
+        compute.start();
+        engine.update(learningRate);
+        compute.stop();
+        long behind = step + 1;
+        if (!plan.sync().gradients() && (behind == roundEnd || behind == plan.endStep())) {
+          averageParameters(behind, learningRate);
+        }
+      }
+      return exchanging.reset();
+    }
+
+    private double learningRate(long step) {
+      return plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
+    }
+
+    private void gradients(long step, double learningRate) {
       for (int micro = 0; micro < plan.accumulateSteps(); micro++) {
         wait.start();
         Batch batch = loader.next();
@@ -210,57 +286,80 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         lossSum += loss * batch.ids().size();
         images += batch.ids().size();
       }
-      compute.start();
-      engine.update(learningRate);
-      compute.stop();
-
-      long behind = step + 1;
-      if (behind % plan.averageEvery() == 0 || behind == plan.endStep()) {
-        RoundReport report =
-            new RoundReport(
-                rank,
-                behind,
-                images,
-                lossSum,
-                learningRate,
-                compute.reset(),
-                wait.reset(),
-                exchanging.reset());
-        exchanging.start();
-        engine.readAveraged(averaged);
-        requireFinite(averaged, behind, rank, learningRate);
-        exchange.average(averaged, report);
-        engine.writeAveraged(averaged);
-        exchanging.stop();
-        lossSum = 0;
-        images = 0;
-      }
     }
-    return exchanging.reset();
+
+    private void averageGradients(long behind, double learningRate) {
+      RoundReport report = report(behind, learningRate, 0);
+      exchanging.start();
+      engine.readGradients(exchanged);
+      requireFinite("gradient", exchanged, behind, rank, learningRate);
+      exchange.average(exchanged, report);
+      engine.writeGradients(exchanged);
+      exchanging.stop();
+    }
+
+    private void averageParameters(long behind, double learningRate) {
+      engine.readAveraged(exchanged);
+      RoundReport report = report(behind, learningRate, outer.drift(exchanged));
+      exchanging.start();
+      requireFinite("weight", exchanged, behind, rank, learningRate);
+      outer.prepare(exchanged);
+      exchange.average(exchanged, report);
+      outer.apply(exchanged);
+      engine.writeAveraged(exchanged);
+      exchanging.stop();
+    }
+
+    private RoundReport report(long behind, double learningRate, double drift) {
+      RoundReport report =
+          new RoundReport(
+              rank,
+              behind,
+              images,
+              lossSum,
+              learningRate,
+              compute.reset(),
+              wait.reset(),
+              exchanging.reset(),
+              drift);
+      lossSum = 0;
+      images = 0;
+      return report;
+    }
+
+    /** Every rank writes what is its own; all hold the same model, rank 0 writes it. */
+    List<Part> write(Configuration hadoop) throws IOException {
+      Path staged = new Path(plan.staged());
+      FileSystem files = staged.getFileSystem(hadoop);
+      List<Part> parts = new ArrayList<>();
+      if (rank == 0) {
+        parts.add(part(files, staged, Checkpoint.MODEL, engine.state()));
+        if (!outer.state().isEmpty()) {
+          parts.add(part(files, staged, Checkpoint.OUTER, outer.state()));
+        }
+      }
+      parts.add(part(files, staged, Checkpoint.optimizerFile(rank), engine.optimizerState()));
+      float[] residual = exchange.residual();
+      if (residual.length > 0) {
+        Map<String, HostTensor> tensors =
+            Map.of(RESIDUAL, HostTensor.of(residual, residual.length));
+        parts.add(part(files, staged, Checkpoint.residualFile(rank), tensors));
+      }
+      return parts;
+    }
   }
 
   /** The last update before an averaging has no loss after it that would tell. */
-  private static void requireFinite(float[] weights, long step, int rank, double learningRate) {
-    for (float weight : weights) {
-      if (!Float.isFinite(weight)) {
+  private static void requireFinite(
+      String what, float[] values, long step, int rank, double learningRate) {
+    for (float value : values) {
+      if (!Float.isFinite(value)) {
         throw new Divergence(
             String.format(
-                "Training diverged: a weight is %s after step %d on rank %d with learning rate %s",
-                weight, step, rank, learningRate));
+                "Training diverged: a %s is %s after step %d on rank %d with learning rate %s",
+                what, value, step, rank, learningRate));
       }
     }
-  }
-
-  /** Every rank writes its optimizer state; all hold the same model, rank 0 writes it. */
-  private List<Part> write(Engine engine, int rank, Configuration hadoop) throws IOException {
-    Path staged = new Path(plan.staged());
-    FileSystem files = staged.getFileSystem(hadoop);
-    List<Part> parts = new ArrayList<>();
-    if (rank == 0) {
-      parts.add(part(files, staged, Checkpoint.MODEL, engine.state()));
-    }
-    parts.add(part(files, staged, Checkpoint.optimizerFile(rank), engine.optimizerState()));
-    return parts;
   }
 
   private static Part part(

@@ -42,7 +42,7 @@ public record TrainConfig(
     int accumulateSteps,
     long seed,
     Exchanges exchange,
-    int averageEvery,
+    Sync sync,
     Loss loss,
     Ohem ohem,
     double labelSmoothing,
@@ -56,8 +56,9 @@ public record TrainConfig(
     Checkpoints checkpoint,
     int timeoutSeconds) {
 
-  /** How ranks average their parameters. */
+  /** Through what ranks average. */
   public enum Exchanges {
+    DIRECT,
     DRIVER
   }
 
@@ -87,7 +88,11 @@ public record TrainConfig(
     check(evaluateEvery >= 0, "evaluate-every", evaluateEvery, "at least 0");
     atLeast("batch-size", batchSize, 1);
     atLeast("accumulate-steps", accumulateSteps, 1);
-    atLeast("average-every", averageEvery, 1);
+    check(
+        exchange == Exchanges.DIRECT || sync.wire() == Sync.Wire.FLOAT32,
+        "sync.wire",
+        spelled(sync.wire()),
+        "float32 with exchange=driver");
     atLeast("timeout-seconds", timeoutSeconds, 1);
     check(
         labelSmoothing >= 0 && labelSmoothing < 1,

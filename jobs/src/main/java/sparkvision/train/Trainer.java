@@ -51,6 +51,7 @@ public final class Trainer {
           "validation",
           "epochs",
           "iterations",
+          "exchange",
           "memory",
           "loader.threads",
           "loader.prefetch-bytes",
@@ -154,13 +155,13 @@ public final class Trainer {
                 String.format(
                     "Cannot finish the segment after step %d: it failed %d times, last because %s"
                         + " (run the same command again to resume)",
-                    state.step(), ATTEMPTS, DriverExchange.Transport.reason(e)),
+                    state.step(), ATTEMPTS, Transport.reason(e)),
                 e);
           }
           listener.note(
               String.format(
                   "Segment after step %d failed, trying again from its checkpoint: %s",
-                  state.step(), DriverExchange.Transport.reason(e)));
+                  state.step(), Transport.reason(e)));
           store.sweep(lock);
           Slots.await(spark.sc(), ranks, timeout);
         }
@@ -188,6 +189,7 @@ public final class Trainer {
     String group = "segment after step " + from.step();
     try (Coordinator coordinator =
         new Coordinator(
+            Transport.ofThisProcess(config.timeoutSeconds()),
             from.ranks(),
             config.timeoutSeconds(),
             round -> {
@@ -249,7 +251,7 @@ public final class Trainer {
         config.accumulateSteps(),
         config.seed(),
         config.exchange(),
-        config.averageEvery(),
+        config.sync().rule(),
         config.optimizer(),
         config.learningRate(),
         objective,

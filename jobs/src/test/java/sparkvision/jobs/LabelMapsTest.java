@@ -79,7 +79,7 @@ class LabelMapsTest {
       List.of(
           "ranks=2",
           "batch-size=2",
-          "average-every=1",
+          "sync.every=1",
           "optimizer.name=adamw",
           "learning-rate.base=0.01",
           "timeout-seconds=60");

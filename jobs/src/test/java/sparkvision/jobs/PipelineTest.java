@@ -45,7 +45,7 @@ class PipelineTest {
           "images.resize=0",
           "images.crop-padding=2",
           "batch-size=16",
-          "average-every=3",
+          "sync.every=3",
           "learning-rate.base=0.05",
           "timeout-seconds=60");
 
@@ -205,7 +205,10 @@ class PipelineTest {
             "accumulate-steps=2",
             "optimizer.name=adamw",
             "optimizer.clip-norm=0.5",
-            "optimizer.ema-decay=0.9");
+            "optimizer.ema-decay=0.9",
+            "sync.preset=diloco",
+            "sync.every=3",
+            "sync.wire=bfloat16");
     String undisturbed = CLUSTER.hdfs("/runs/undisturbed");
     train(undisturbed, settings.toArray(String[]::new));
 
@@ -225,7 +228,8 @@ class PipelineTest {
 
     train(disturbed, settings.toArray(String[]::new));
     assertThat(newest(disturbed).step()).isEqualTo(22);
-    for (String file : List.of("model", "optimizer-0", "optimizer-1")) {
+    for (String file :
+        List.of("model", "outer", "optimizer-0", "optimizer-1", "residual-0", "residual-1")) {
       assertThat(weights(disturbed, file)).as(file).isEqualTo(weights(undisturbed, file));
     }
     assertThat(newest(disturbed).state(RunState.class).history().epochs())

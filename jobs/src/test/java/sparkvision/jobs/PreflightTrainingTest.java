@@ -73,7 +73,7 @@ class PreflightTrainingTest {
   @Test
   void aClusterThatFitsPassesAndKeepsItsOutputClean() throws Exception {
     String output = "/runs/preflight/first";
-    Ended ended = preflight(output, "--json", "validation=" + SHARDS, "average-every=1");
+    Ended ended = preflight(output, "--json", "validation=" + SHARDS, "sync.every=1");
 
     assertThat(ended.code()).as(ended.error()).isEqualTo(0);
     JsonNode result = JsonMapper.builder().build().readTree(ended.out().get(0));

@@ -171,7 +171,7 @@ class ReportPageTest {
     Report full = Reports.full(Reports.classes(6), rounds);
     List<Report.RoundPoint> points =
         full.rounds().stream()
-            .map(p -> new Report.RoundPoint(p.step(), loss, 0, Double.NaN))
+            .map(p -> new Report.RoundPoint(p.step(), loss, 0, Double.NaN, 1, 0, 0, 0, 0))
             .toList();
     Report report =
         new Report(

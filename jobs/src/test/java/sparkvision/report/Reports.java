@@ -26,7 +26,16 @@ final class Reports {
     List<RoundPoint> roundPoints = new ArrayList<>();
     for (int i = 1; i <= rounds; i++) {
       roundPoints.add(
-          new RoundPoint(4L * i, 2.0 / i + random.nextDouble(), 0.1 / i, 400 + random.nextInt(9)));
+          new RoundPoint(
+              4L * i,
+              2.0 / i + random.nextDouble(),
+              0.1 / i,
+              400 + random.nextInt(9),
+              2,
+              0.1,
+              0.2,
+              i % 2,
+              1.0 / i));
     }
     List<EpochPoint> epochs =
         List.of(

@@ -1,8 +1,6 @@
 package sparkvision.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -10,16 +8,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
-import sparkvision.JobException.Exit;
 import sparkvision.TestCluster;
 import sparkvision.engine.Engine;
 import sparkvision.engine.Engines;
@@ -48,13 +38,14 @@ class AveragingTest {
       }
       together = averaged(engine);
     }
-    try (Coordinator coordinator = new Coordinator(2, 30, rounds::add, () -> {})) {
+    try (Coordinator coordinator = Ranks.coordinator(2, 30, rounds::add)) {
       apart =
-          ranks(
+          Ranks.run(
               2,
               rank -> {
                 try (Engine engine = network(4);
-                    Exchange exchange = DriverExchange.connect(coordinator.address(), rank)) {
+                    DriverLink driver = Ranks.link(coordinator, rank);
+                    Exchange exchange = DriverExchange.open(driver)) {
                   for (int step = 0; step < steps; step++) {
                     engine.forwardBackward(batch(step, 4 * rank, 4));
                     engine.update(0.1);
@@ -74,6 +65,50 @@ class AveragingTest {
     }
     assertThat(rounds).hasSize(steps);
     assertThat(rounds.get(7)).extracting(RoundReport::rank).containsExactly(0, 1);
+  }
+
+  @Test
+  void twoRanksThatAverageGradientsEqualOneWithTheDoubledBatch() throws Exception {
+    int steps = 12;
+    OptimizerConfig adam = OptimizerConfig.of(OptimizerConfig.Name.ADAMW).withWeightDecay(0.1);
+    float[] together;
+    try (Engine engine = network(8, adam)) {
+      for (int step = 0; step < steps; step++) {
+        engine.forwardBackward(batch(step, 0, 8));
+        engine.update(0.01);
+      }
+      together = averaged(engine);
+    }
+    List<float[]> apart;
+    try (Coordinator coordinator = Ranks.coordinator(2, 30, rounds::add)) {
+      apart =
+          Ranks.run(
+              2,
+              rank -> {
+                try (Engine engine = network(2, adam);
+                    DriverLink driver = Ranks.link(coordinator, rank);
+                    Exchange exchange =
+                        Ranks.direct(driver, 2, engine.averagedSize(), Sync.Wire.FLOAT32)) {
+                  float[] gradients = new float[engine.averagedSize()];
+                  for (int step = 0; step < steps; step++) {
+                    engine.forwardBackward(batch(step, 4 * rank, 2));
+                    engine.accumulate();
+                    engine.forwardBackward(batch(step, 4 * rank + 2, 2));
+                    engine.accumulate();
+                    engine.readGradients(gradients);
+                    exchange.average(gradients, Ranks.report(rank, step + 1));
+                    engine.writeGradients(gradients);
+                    engine.update(0.01);
+                  }
+                  return averaged(engine);
+                }
+              });
+    }
+    assertThat(apart.get(0)).as("both ranks hold the same bits").isEqualTo(apart.get(1));
+    assertThat(relativeError(apart.get(0), together)).isLessThan(1e-4);
+    try (Engine untrained = network(8, adam)) {
+      assertThat(relativeError(averaged(untrained), together)).isGreaterThan(1e-2);
+    }
   }
 
   /** What {@link MovingAverage} builds on. */
@@ -113,89 +148,6 @@ class AveragingTest {
       filled += tensor.floats().length;
     }
     return values;
-  }
-
-  @Test
-  void theMeanIsSummedInRankOrder() throws Exception {
-    // (1e8 + 1) - 1e8 is 0 in float32, 1e8 - 1e8 + 1 is 1: the order shows.
-    float[][] values = {{1e8f, 3}, {1, 5}, {-1e8f, 4}};
-    try (Coordinator coordinator = new Coordinator(3, 30, rounds::add, () -> {})) {
-      List<float[]> means =
-          ranks(
-              3,
-              rank -> {
-                // The last rank arrives first.
-                Thread.sleep(300L * (2 - rank));
-                try (Exchange exchange = DriverExchange.connect(coordinator.address(), rank)) {
-                  float[] mean = values[rank].clone();
-                  exchange.average(mean, report(rank, 0));
-                  return mean;
-                }
-              });
-      for (float[] mean : means) {
-        assertThat(mean[0]).isEqualTo((1e8f + 1 - 1e8f) / 3);
-        assertThat(mean[1]).isCloseTo(4, within(1e-6f));
-      }
-    }
-  }
-
-  @Test
-  void aMissingRankIsNamedWithinTheDeadline() throws Exception {
-    AtomicBoolean cancelled = new AtomicBoolean();
-    try (Coordinator coordinator = new Coordinator(3, 1, rounds::add, () -> cancelled.set(true));
-        Exchange exchange = DriverExchange.connect(coordinator.address(), 1)) {
-      assertThatThrownBy(() -> exchange.average(new float[5], report(1, 3)))
-          .isInstanceOf(IllegalStateException.class)
-          .hasMessageContaining("rank 1 after averaging step 4")
-          .hasMessageContaining("no word from rank [0, 2] for 1 s");
-      assertThat(coordinator.failure().orElseThrow().exit()).isEqualTo(Exit.CLUSTER);
-      assertThat(cancelled).as("the tasks of ranks that hang are cancelled").isTrue();
-    }
-  }
-
-  @Test
-  void aFailingRankReleasesTheOthersWithItsReason() throws Exception {
-    try (Coordinator coordinator = new Coordinator(2, 60, rounds::add, () -> {})) {
-      assertThatThrownBy(
-              () ->
-                  ranks(
-                      2,
-                      rank -> {
-                        try (Exchange exchange =
-                            DriverExchange.connect(coordinator.address(), rank)) {
-                          if (rank == 0) {
-                            exchange.average(new float[5], report(0, 0));
-                          } else {
-                            Thread.sleep(300);
-                            exchange.fail(new RankFailure(1, Exit.DATA, "Cannot read shard x"));
-                          }
-                          return new float[0];
-                        }
-                      }))
-          .isInstanceOf(ExecutionException.class)
-          .hasMessageContaining("Cannot read shard x");
-      assertThat(coordinator.failure())
-          .contains(new RankFailure(1, Exit.DATA, "Cannot read shard x"));
-    }
-  }
-
-  private interface Rank {
-    float[] run(int rank) throws Exception;
-  }
-
-  private static List<float[]> ranks(int count, Rank rank) throws Exception {
-    ExecutorService threads = Executors.newFixedThreadPool(count);
-    try {
-      List<Callable<float[]>> tasks =
-          IntStream.range(0, count).mapToObj(r -> (Callable<float[]>) () -> rank.run(r)).toList();
-      List<float[]> results = new ArrayList<>();
-      for (Future<float[]> result : threads.invokeAll(tasks)) {
-        results.add(result.get());
-      }
-      return results;
-    } finally {
-      threads.shutdownNow();
-    }
   }
 
   /**
@@ -240,7 +192,7 @@ class AveragingTest {
   }
 
   private static RoundReport report(int rank, int step) {
-    return new RoundReport(rank, step + 1, 4, 1.5, 0.1, 1, 0, 0);
+    return Ranks.report(rank, step + 1);
   }
 
   private static double relativeError(float[] found, float[] expected) {

@@ -93,6 +93,25 @@ public interface Engine extends AutoCloseable {
   /** Replaces parameters and float running statistics; the order is {@link #readAveraged}'s. */
   void writeAveraged(float[] values);
 
+  /** How many of the averaged numbers, the first ones, are parameters. */
+  int parameterCount();
+
+  /**
+   * Copies what the next update would use, the mean of the accumulated gradients, else the last
+   * ones, and behind them the float running statistics; the order is {@link #readAveraged}'s.
+   *
+   * @throws IllegalStateException before the first {@link #forwardBackward}
+   */
+  void readGradients(float[] target);
+
+  /**
+   * Gives the gradients of the next update, and nothing else, in place of those of this engine, and
+   * replaces the float running statistics; the order is {@link #readAveraged}'s.
+   *
+   * @throws IllegalStateException before the first {@link #forwardBackward}
+   */
+  void writeGradients(float[] values);
+
   /** Bytes that the engine laid out for this graph before the first run; 0 if it does not know. */
   default long plannedBytes() {
     return 0;

@@ -1,5 +1,6 @@
 package sparkvision.engine;
 
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -310,6 +311,32 @@ abstract class GraphEngine implements Engine {
   public void writeAveraged(float[] values) {
     requireAveragedSize(values.length);
     writeWeights(0, values, values.length);
+  }
+
+  @Override
+  public int parameterCount() {
+    return layout.parameterCount();
+  }
+
+  @Override
+  public void readGradients(float[] target) {
+    requireGradients();
+    requireAveragedSize(target.length);
+    optimizer.readGradients(target, loop());
+    int parameters = layout.parameterCount();
+    float[] statistics = new float[target.length - parameters];
+    readWeights(parameters, statistics, statistics.length);
+    System.arraycopy(statistics, 0, target, parameters, statistics.length);
+  }
+
+  @Override
+  public void writeGradients(float[] values) {
+    requireGradients();
+    requireAveragedSize(values.length);
+    optimizer.writeGradients(values, loop());
+    int parameters = layout.parameterCount();
+    float[] statistics = Arrays.copyOfRange(values, parameters, values.length);
+    writeWeights(parameters, statistics, statistics.length);
   }
 
   private void requireAveragedSize(int length) {

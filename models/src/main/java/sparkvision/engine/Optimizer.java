@@ -105,6 +105,7 @@ final class Optimizer {
 
   // Of each variable its first tile, and the number of tiles in the end; of each tile the variable.
   private final int[] firstTile;
+  private final int[] firstNumber; // of each variable, all in a row
   private final int[] owner;
   private final int parameterTiles;
 
@@ -141,7 +142,9 @@ final class Optimizer {
     this.variables = Stream.concat(parameters.stream(), statistics.stream()).toList();
     this.memory = memory;
     this.firstTile = new int[variables.size() + 1];
+    this.firstNumber = new int[variables.size() + 1];
     for (int v = 0; v < variables.size(); v++) {
+      firstNumber[v + 1] = Math.addExact(firstNumber[v], (int) variables.get(v).elements());
       firstTile[v + 1] =
           Math.addExact(
               firstTile[v], Math.toIntExact((variables.get(v).elements() + TILE - 1) / TILE));
@@ -212,6 +215,38 @@ final class Optimizer {
     } else {
       add(sum, g, sum.length);
     }
+  }
+
+  /** Copies the mean of the accumulated gradients, else the last one, all parameters in a row. */
+  void readGradients(float[] target, Loop loop) {
+    float scale = 1f / Math.max(1, accumulated);
+    loop.run(
+        parameterTiles,
+        (tile, scratch) -> {
+          int n = size(tile);
+          readGradient(tile, scratch.g, n);
+          int first = start(tile);
+          for (int i = 0; i < n; i++) {
+            target[first + i] = scale * scratch.g[i];
+          }
+        });
+  }
+
+  /** From now on {@code values}, all parameters in a row, are the gradients of the next step. */
+  void writeGradients(float[] values, Loop loop) {
+    if (gradientSum == null) {
+      gradientSum = room(parameterTiles);
+    }
+    loop.run(
+        parameterTiles,
+        (tile, scratch) ->
+            System.arraycopy(values, start(tile), gradientSum[tile], 0, gradientSum[tile].length));
+    accumulated = 1;
+  }
+
+  /** Where a parameter's tile begins with all parameters in a row. */
+  private int start(int tile) {
+    return firstNumber[owner[tile]] + offset(tile);
   }
 
   /** Moves the weights along the mean of the accumulated gradients, else along the last one. */

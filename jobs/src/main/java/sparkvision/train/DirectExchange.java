@@ -1,0 +1,492 @@
+package sparkvision.train;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.apache.spark.SparkEnv;
+import org.apache.spark.network.TransportContext;
+import org.apache.spark.network.client.RpcResponseCallback;
+import org.apache.spark.network.client.TransportClient;
+import org.apache.spark.network.client.TransportClientFactory;
+import org.apache.spark.network.server.OneForOneStreamManager;
+import org.apache.spark.network.server.RpcHandler;
+import org.apache.spark.network.server.StreamManager;
+import org.apache.spark.network.server.TransportServer;
+import sparkvision.kernels.Bfloat16;
+
+/**
+ * Averaging between the ranks themselves: the vector is cut into as many slices as there are ranks,
+ * and each rank owns one. Every rank sends each owner its values of the slice (reduce-scatter); the
+ * owner sums them in rank order and sends the mean to all (all-gather). A rank sends and receives 2
+ * (N - 1) / N times the vector; the driver sees only the {@link RoundReport}s.
+ *
+ * <p>Slices travel in chunks: an owner sums and sends one as soon as all ranks' values of it are
+ * there, while others are still on their way.
+ *
+ * <p>On a {@link Sync.Wire#BFLOAT16 bfloat16} wire every number that is sent is rounded, and what
+ * the rounding took is added to the same number in the next round (error feedback: Seide et al.,
+ * 1-bit SGD, 2014; Karimireddy et al., 2019), so that nothing is lost for good. All ranks still end
+ * with the same bits, since the owner takes the rounded mean as well.
+ *
+ * @see <a href="https://arxiv.org/abs/1804.05839">Dai et al., BigDL, 2019, section 3.3, whose
+ *     synchronisation has these slices in Spark's block manager</a>
+ */
+final class DirectExchange implements Exchange {
+
+  /** Spark setting: the first port that a rank tries; 0 or none: any free one. */
+  static final String PORT = "spark.sparkvision.exchange.rank-port";
+
+  /** Numbers in a chunk: 256 KiB. */
+  private static final int CHUNK = 1 << 16;
+
+  /** Chunks on their way to one peer at a time. */
+  private static final int WINDOW = 16;
+
+  private static final byte VALUES = 0;
+  private static final byte MEAN = 1;
+  private static final int HEADER = 1 + Integer.BYTES + 2 * Long.BYTES + Integer.BYTES;
+
+  private final DriverLink link;
+  private final int rank;
+  private final int ranks;
+  private final int size;
+  private final Sync.Wire wire;
+  private final float[] residual; // what rounding took; empty on a float32 wire
+  private final TransportContext context;
+  private final TransportServer server;
+  private final TransportClientFactory factory;
+  private final CompletableFuture<DriverLink.Peers> introduced = new CompletableFuture<>();
+  private final DriverLink.Peers peers;
+  private final Outbox[] outboxes;
+  private final Queue<float[]> spare = new ConcurrentLinkedQueue<>();
+
+  // Guarded by this.
+  private final Map<Long, Round> rounds = new HashMap<>(); // this one, and what came for the next
+  private long completed;
+  private long lastProgressNanos;
+  private String broken;
+
+  private DirectExchange(
+      Transport transport, DriverLink link, int ranks, int size, Sync.Wire wire, String bindHost) {
+    this.link = link;
+    this.rank = link.rank();
+    this.ranks = ranks;
+    this.size = size;
+    this.wire = wire;
+    this.residual = new float[wire == Sync.Wire.BFLOAT16 ? size : 0];
+    this.outboxes = new Outbox[ranks];
+    this.context = transport.context(new Handler());
+    this.factory = transport.clients(context);
+    this.server = transport.serve(context, bindHost, PORT);
+    this.peers = link.hello(DriverLink.Peer.here(server.getPort()));
+    introduced.complete(peers);
+  }
+
+  /**
+   * Listens, and connects to all other ranks.
+   *
+   * @param link to the driver
+   * @param size numbers in each vector that will be averaged
+   */
+  static DirectExchange open(
+      Transport transport, DriverLink link, int ranks, int size, Sync.Wire wire)
+      throws InterruptedException {
+    String host = SparkEnv.get().blockManager().blockManagerId().host();
+    DirectExchange exchange = new DirectExchange(transport, link, ranks, size, wire, host);
+    try {
+      exchange.connect();
+      return exchange;
+    } catch (RuntimeException | InterruptedException e) {
+      exchange.close();
+      throw e;
+    }
+  }
+
+  private void connect() throws InterruptedException {
+    for (int other = 0; other < ranks; other++) {
+      if (other == rank) {
+        continue;
+      }
+      DriverLink.Peer peer = peers.ranks().get(other);
+      try {
+        outboxes[other] = new Outbox(other, factory.createClient(peer.host(), peer.port()));
+      } catch (IOException | RuntimeException e) {
+        throw new IllegalStateException(
+            String.format(
+                "Cannot reach rank %d from rank %d: no connection to %s:%d (%s; %s sets the port)",
+                other, rank, peer.host(), peer.port(), Transport.reason(e), PORT),
+            e);
+      }
+    }
+  }
+
+  @Override
+  public float[] residual() {
+    return residual;
+  }
+
+  @Override
+  public DriverLink driver() {
+    return link;
+  }
+
+  @Override
+  public Decision average(float[] values, RoundReport report) {
+    if (values.length != size) {
+      throw new IllegalArgumentException(
+          String.format("Invalid array: %d numbers (must be %d)", values.length, size));
+    }
+    link.phase("exchanging step " + report.step());
+    CompletableFuture<ByteBuffer> answer = link.round(report, new float[0]);
+    CompletableFuture<ByteBuffer> told = answer.whenComplete((ok, failed) -> wakeUp());
+    Round round = begin(values);
+    for (int turn = 1; turn < ranks; turn++) {
+      int owner = (rank + turn) % ranks;
+      for (int chunk = 0; chunk < chunks(owner); chunk++) {
+        int index = chunk;
+        outboxes[owner].add(
+            () ->
+                encode(
+                    VALUES, round.number, index, values, start(owner, index), end(owner, index)));
+      }
+    }
+    for (int chunk = 0; chunk < chunks(rank); chunk++) {
+      contribute(round, rank, chunk, null);
+    }
+    awaitMeans(round, told, report.step());
+    return Decision.of(link.await(answer, "exchanging step " + report.step()).get());
+  }
+
+  private synchronized Round begin(float[] values) {
+    Round round = round(completed);
+    round.values = values;
+    lastProgressNanos = System.nanoTime();
+    return round;
+  }
+
+  private Round round(long number) {
+    return rounds.computeIfAbsent(number, Round::new);
+  }
+
+  private synchronized void wakeUp() {
+    notifyAll();
+  }
+
+  private synchronized void awaitMeans(Round round, CompletableFuture<ByteBuffer> told, long step) {
+    // The coordinator gives up first: its sentence knows more.
+    long patience = TimeUnit.SECONDS.toNanos(link.timeoutSeconds() + 5L);
+    while (!round.complete() || unacknowledged()) {
+      if (told.isCompletedExceptionally()) {
+        link.await(told, "exchanging step " + step);
+      }
+      if (broken != null) {
+        throw new IllegalStateException(
+            String.format(
+                "Cannot finish the exchange of step %d on rank %d: %s", step, rank, broken));
+      }
+      if (System.nanoTime() - lastProgressNanos > patience) {
+        throw new IllegalStateException(
+            String.format(
+                "Cannot finish the exchange of step %d on rank %d: nothing for %d s from %s",
+                step, rank, link.timeoutSeconds() + 5, round.owing()));
+      }
+      try {
+        wait(500);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw new IllegalStateException(
+            String.format("Cannot finish the exchange of step %d: interrupted", step), e);
+      }
+    }
+    rounds.remove(round.number);
+    completed++;
+  }
+
+  private boolean unacknowledged() {
+    for (Outbox outbox : outboxes) {
+      if (outbox != null && !outbox.isEmpty()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private synchronized void fail(int other, Throwable e) {
+    if (broken == null) {
+      broken =
+          String.format("the connection to %s is lost (%s)", describe(other), Transport.reason(e));
+    }
+    notifyAll();
+  }
+
+  private String describe(int other) {
+    return String.format("rank %d (%s)", other, peers.ranks().get(other).host());
+  }
+
+  /** Takes a rank's values of a chunk of our slice; the last ones make the mean. */
+  private void contribute(Round round, int from, int chunk, float[] values) {
+    boolean last;
+    synchronized (this) {
+      round.given[chunk][from] = values;
+      round.has[chunk]++;
+      round.owed[from]--;
+      lastProgressNanos = System.nanoTime();
+      // Ours comes when the round has begun here, and so values are known by then.
+      last = round.has[chunk] == ranks;
+    }
+    if (last) {
+      reduce(round, chunk);
+    }
+  }
+
+  private void reduce(Round round, int chunk) {
+    int first = start(rank, chunk);
+    int length = end(rank, chunk) - first;
+    float[] sum = buffer();
+    for (int r = 0; r < ranks; r++) {
+      float[] given = round.given[chunk][r];
+      float[] source = r == rank ? round.values : given;
+      int offset = r == rank ? first : 0;
+      if (r == 0) {
+        System.arraycopy(source, offset, sum, 0, length);
+      } else {
+        for (int i = 0; i < length; i++) {
+          sum[i] += source[offset + i];
+        }
+      }
+      if (given != null) {
+        spare.add(given);
+        round.given[chunk][r] = null;
+      }
+    }
+    for (int i = 0; i < length; i++) {
+      sum[i] /= ranks;
+    }
+    if (wire == Sync.Wire.BFLOAT16) {
+      for (int i = 0; i < length; i++) {
+        sum[i] = rounded(sum[i], first + i);
+      }
+    }
+    System.arraycopy(sum, 0, round.values, first, length);
+    spare.add(sum);
+    for (int turn = 1; turn < ranks; turn++) {
+      outboxes[(rank + turn) % ranks].add(
+          () -> encode(MEAN, round.number, chunk, round.values, first, first + length));
+    }
+    synchronized (this) {
+      round.ownMissing--;
+      notifyAll();
+    }
+  }
+
+  /** {@code value} with what an earlier rounding took, rounded. */
+  private float rounded(float value, int index) {
+    float wanted = value + residual[index];
+    float sent = Bfloat16.toFloat(Bfloat16.of(wanted));
+    residual[index] = wanted - sent;
+    return sent;
+  }
+
+  private void takeMean(Round round, int owner, int chunk, ByteBuffer payload) {
+    decode(payload, round.values, start(owner, chunk), end(owner, chunk) - start(owner, chunk));
+    synchronized (this) {
+      round.owed[owner]--;
+      lastProgressNanos = System.nanoTime();
+      notifyAll();
+    }
+  }
+
+  private float[] buffer() {
+    float[] buffer = spare.poll();
+    return buffer == null ? new float[CHUNK] : buffer;
+  }
+
+  // Slices and chunks.
+
+  private int sliceStart(int owner) {
+    return Math.toIntExact((long) size * owner / ranks);
+  }
+
+  private int chunks(int owner) {
+    return (sliceStart(owner + 1) - sliceStart(owner) + CHUNK - 1) / CHUNK;
+  }
+
+  private int start(int owner, int chunk) {
+    return sliceStart(owner) + chunk * CHUNK;
+  }
+
+  private int end(int owner, int chunk) {
+    return Math.min(start(owner, chunk) + CHUNK, sliceStart(owner + 1));
+  }
+
+  // Messages.
+
+  private ByteBuffer encode(
+      byte kind, long number, int chunk, float[] values, int first, int last) {
+    int bytes = wire == Sync.Wire.BFLOAT16 ? Short.BYTES : Float.BYTES;
+    ByteBuffer message =
+        ByteBuffer.allocate(HEADER + bytes * (last - first))
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .put(kind)
+            .putInt(rank)
+            .putLong(peers.token())
+            .putLong(number)
+            .putInt(chunk);
+    if (wire == Sync.Wire.FLOAT32) {
+      message.asFloatBuffer().put(values, first, last - first);
+    } else {
+      for (int i = first; i < last; i++) {
+        // A mean is rounded already.
+        message.putShort(Bfloat16.of(kind == MEAN ? values[i] : rounded(values[i], i)));
+      }
+    }
+    return message.rewind();
+  }
+
+  private void decode(ByteBuffer payload, float[] target, int offset, int length) {
+    if (wire == Sync.Wire.FLOAT32) {
+      payload.asFloatBuffer().get(target, offset, length);
+      return;
+    }
+    for (int i = 0; i < length; i++) {
+      target[offset + i] = Bfloat16.toFloat(payload.getShort());
+    }
+  }
+
+  @Override
+  public void close() {
+    factory.close();
+    server.close();
+    context.close();
+  }
+
+  /** One averaging. */
+  private final class Round {
+    final long number;
+    final float[][][] given = new float[chunks(rank)][ranks][]; // of our slice: chunk, rank
+    final int[] has = new int[chunks(rank)];
+    final int[] owed = new int[ranks]; // messages that are to come, by rank
+    int ownMissing = chunks(rank);
+    float[] values; // set when the round begins here
+
+    Round(long number) {
+      this.number = number;
+      for (int r = 0; r < ranks; r++) {
+        owed[r] = chunks(rank) + (r == rank ? 0 : chunks(r));
+      }
+    }
+
+    boolean complete() {
+      return ownMissing == 0 && IntStream.of(owed).allMatch(messages -> messages == 0);
+    }
+
+    String owing() {
+      return IntStream.range(0, ranks)
+          .filter(r -> owed[r] > 0 || (outboxes[r] != null && !outboxes[r].isEmpty()))
+          .mapToObj(DirectExchange.this::describe)
+          .collect(Collectors.joining(", "));
+    }
+  }
+
+  /** What goes to one peer: encoded when its turn comes, so many at a time. */
+  private final class Outbox implements RpcResponseCallback {
+    private final int other;
+    private final TransportClient client;
+    private final Queue<Supplier<ByteBuffer>> waiting = new ArrayDeque<>();
+    private int inFlight;
+
+    Outbox(int other, TransportClient client) {
+      this.other = other;
+      this.client = client;
+    }
+
+    void add(Supplier<ByteBuffer> message) {
+      synchronized (waiting) {
+        waiting.add(message);
+      }
+      send();
+    }
+
+    boolean isEmpty() {
+      synchronized (waiting) {
+        return inFlight == 0 && waiting.isEmpty();
+      }
+    }
+
+    private void send() {
+      while (true) {
+        Supplier<ByteBuffer> next;
+        synchronized (waiting) {
+          if (inFlight == WINDOW || waiting.isEmpty()) {
+            return;
+          }
+          next = waiting.remove();
+          inFlight++;
+        }
+        client.sendRpc(next.get(), this);
+      }
+    }
+
+    @Override
+    public void onSuccess(ByteBuffer response) {
+      synchronized (waiting) {
+        inFlight--;
+      }
+      send();
+      if (isEmpty()) {
+        wakeUp();
+      }
+    }
+
+    @Override
+    public void onFailure(Throwable e) {
+      fail(other, e);
+    }
+  }
+
+  private final class Handler extends RpcHandler {
+
+    private final StreamManager streams = new OneForOneStreamManager();
+
+    @Override
+    public void receive(TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
+      message.order(ByteOrder.LITTLE_ENDIAN);
+      byte kind = message.get();
+      int from = message.getInt();
+      // A peer that was introduced first may be quick.
+      if (message.getLong() != introduced.join().token()) {
+        throw new IllegalStateException("Cannot take part: this is another segment");
+      }
+      Round round;
+      long number = message.getLong();
+      synchronized (DirectExchange.this) {
+        round = round(number);
+      }
+      int chunk = message.getInt();
+      ByteBuffer payload = message.slice().order(ByteOrder.LITTLE_ENDIAN);
+      if (kind == MEAN) {
+        takeMean(round, from, chunk, payload);
+      } else {
+        float[] values = buffer();
+        decode(payload, values, 0, end(rank, chunk) - start(rank, chunk));
+        contribute(round, from, chunk, values);
+      }
+      callback.onSuccess(ByteBuffer.allocate(0));
+    }
+
+    @Override
+    public StreamManager getStreamManager() {
+      return streams;
+    }
+  }
+}
