@@ -36,6 +36,12 @@ import sparkvision.weights.HostTensor;
 final class BenchScan extends ConfJob<BenchScan.Settings> {
 
   private static final int WARM_UP = 2;
+
+  /**
+   * How long the first length runs uncounted: what the compiler makes of vectors is slow at first.
+   */
+  private static final double WARM_UP_SECONDS = 2;
+
   private static final int LOOP_STEPS = 3;
 
   // What the kernel does per sequence, channel, token and state: two exponentials, since the
@@ -108,6 +114,9 @@ final class BenchScan extends ConfJob<BenchScan.Settings> {
       long planned;
       float[] result;
       try (Engine engine = scan.open(options)) {
+        if (length == settings.lengths().get(0)) {
+          warmUp(scan, engine);
+        }
         seconds = median(settings.steps(), () -> scan.run(engine));
         planned = engine.plannedBytes();
         result = engine.forward(scan.inputs()).get("y").floats();
@@ -149,7 +158,7 @@ final class BenchScan extends ConfJob<BenchScan.Settings> {
   private void answer(Settings settings) throws Exception {
     Scan scan = new Scan(settings, settings.lengths().get(0));
     try (Engine engine = scan.open(settings.options())) {
-      median(1, () -> scan.run(engine));
+      warmUp(scan, engine);
       BufferedReader in =
           new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
       System.out.println("ready");
@@ -266,6 +275,13 @@ final class BenchScan extends ConfJob<BenchScan.Settings> {
     if (!(difference <= 1e-8 * norm)) {
       throw new IllegalStateException("The engine's scan differs from the plain loop");
     }
+  }
+
+  private static void warmUp(Scan scan, Engine engine) {
+    long start = System.nanoTime();
+    do {
+      scan.run(engine);
+    } while (secondsSince(start) < WARM_UP_SECONDS);
   }
 
   private static double median(int steps, Callable<?> step) throws Exception {
