@@ -263,7 +263,8 @@ final class ConfigReader {
     }
     Class<?> raw = raw(type);
     if (raw == Config.class && value instanceof ConfigObject free) {
-      return free.toConfig();
+      // Made anew: what an overlay put in place of a null would ignore every fallback.
+      return ConfigValueFactory.fromMap(free.unwrapped()).toConfig();
     }
     if (raw.isRecord() && value instanceof ConfigObject group) {
       return construct(raw, job, path + ".", group);

@@ -9,6 +9,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.spark.SecurityManager;
@@ -224,6 +225,7 @@ class ExchangeTest {
 
   @Test
   void aRankThatIsGoneBreaksTheExchangeAtOnce() throws Exception {
+    CountDownLatch met = new CountDownLatch(2);
     try (Coordinator coordinator = Ranks.coordinator(2, 60, rounds::add)) {
       assertThatThrownBy(
               () ->
@@ -232,8 +234,10 @@ class ExchangeTest {
                       rank -> {
                         try (DriverLink driver = Ranks.link(coordinator, rank);
                             Exchange exchange = Ranks.direct(driver, 2, 5, Sync.Wire.FLOAT32)) {
-                          TimeUnit.MILLISECONDS.sleep(rank == 0 ? 300 : 0);
+                          met.countDown();
+                          met.await();
                           if (rank == 0) {
+                            TimeUnit.MILLISECONDS.sleep(300);
                             exchange.average(new float[5], Ranks.report(0, 9));
                           }
                           return new float[0];
