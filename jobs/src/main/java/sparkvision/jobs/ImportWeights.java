@@ -6,6 +6,7 @@ import com.typesafe.config.ConfigValueType;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -128,7 +129,7 @@ final class ImportWeights extends ConfJob<ImportWeights.Settings> {
     java.nio.file.Path copy = Files.createTempFile("sparkvision", ".pth");
     try {
       try (InputStream in = files.open(input)) {
-        Files.copy(in, copy, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+        Files.copy(in, copy, StandardCopyOption.REPLACE_EXISTING);
       }
       try (PyTorchFile file = PyTorchFile.open(copy)) {
         PyTorchFile.StateDict dict = file.stateDict(entry);

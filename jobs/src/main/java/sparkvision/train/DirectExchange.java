@@ -66,7 +66,7 @@ final class DirectExchange implements Exchange {
   private final TransportServer server;
   private final TransportClientFactory factory;
   private final CompletableFuture<DriverLink.Peers> introduced = new CompletableFuture<>();
-  private final DriverLink.Peers peers;
+  private DriverLink.Peers peers; // none before connect
   private final Outbox[] outboxes;
   private final Queue<float[]> spare = new ConcurrentLinkedQueue<>();
 
@@ -88,8 +88,6 @@ final class DirectExchange implements Exchange {
     this.context = transport.context(new Handler());
     this.factory = transport.clients(context);
     this.server = transport.serve(context, bindHost, PORT);
-    this.peers = link.hello(DriverLink.Peer.here(server.getPort()));
-    introduced.complete(peers);
   }
 
   /**
@@ -113,6 +111,8 @@ final class DirectExchange implements Exchange {
   }
 
   private void connect() throws InterruptedException {
+    peers = link.hello(DriverLink.Peer.here(server.getPort()));
+    introduced.complete(peers);
     for (int other = 0; other < ranks; other++) {
       if (other == rank) {
         continue;
@@ -365,6 +365,8 @@ final class DirectExchange implements Exchange {
 
   @Override
   public void close() {
+    // Nobody waits for an introduction that will not come.
+    introduced.completeExceptionally(new IllegalStateException("The exchange is closed"));
     factory.close();
     server.close();
     context.close();

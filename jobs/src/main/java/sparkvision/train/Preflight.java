@@ -20,23 +20,17 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkConf;
-import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.apache.spark.rdd.RDD;
 import org.apache.spark.util.SerializableConfiguration;
-import scala.reflect.ClassTag;
-import scala.reflect.ClassTag$;
 import sparkvision.JobException;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
-import sparkvision.data.TaskBytes;
 import sparkvision.engine.EngineOptions;
 
 /**
@@ -275,17 +269,7 @@ public final class Preflight {
             () -> spark.sc().cancelJobGroup(group), config.timeoutSeconds(), TimeUnit.SECONDS);
     spark.setJobGroup(group, "preflight on " + plan.slots() + " slots", true);
     try {
-      ClassTag<byte[]> bytes = ClassTag$.MODULE$.apply(byte[].class);
-      List<Integer> numbers = IntStream.range(0, plan.slots()).boxed().toList();
-      RDD<byte[]> answers =
-          spark
-              .parallelize(numbers, plan.slots())
-              .rdd()
-              .barrier()
-              .mapPartitions(new PreflightTask(plan), false, bytes);
-      return JavaRDD.fromRDD(answers, bytes).collect().stream()
-          .map(answer -> TaskBytes.unpack(answer, ExecutorProbe.class))
-          .toList();
+      return BarrierJob.run(spark, new PreflightTask(plan), plan.slots(), ExecutorProbe.class);
     } catch (Exception e) { // Spark throws what is checked without saying so
       check(
           "executors",

@@ -11,17 +11,12 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkException;
-import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.apache.spark.rdd.RDD;
 import org.apache.spark.util.SerializableConfiguration;
-import scala.reflect.ClassTag;
-import scala.reflect.ClassTag$;
 import sparkvision.JobException;
 import sparkvision.JobException.Exit;
 import sparkvision.checkpoint.Checkpoint;
@@ -30,7 +25,6 @@ import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
-import sparkvision.data.TaskBytes;
 import sparkvision.report.Report;
 
 /** The driver's side of training: plans segments, runs them, commits their checkpoints. */
@@ -203,8 +197,11 @@ public final class Trainer {
           true);
       try {
         reports =
-            barrier(
-                new SegmentTask(plan(from, end, checkpoint, staged, coordinator)), from.ranks());
+            BarrierJob.run(
+                spark,
+                new SegmentTask(plan(from, end, checkpoint, staged, coordinator)),
+                from.ranks(),
+                SegmentTask.Report.class);
       } catch (Exception e) {
         throw failure(e, coordinator, checkpoint);
       } finally {
@@ -266,16 +263,6 @@ public final class Trainer {
         staged.toString(),
         coordinator.address(),
         new SerializableConfiguration(hadoop));
-  }
-
-  private List<SegmentTask.Report> barrier(SegmentTask task, int ranks) {
-    ClassTag<byte[]> bytes = ClassTag$.MODULE$.apply(byte[].class);
-    List<Integer> numbers = IntStream.range(0, ranks).boxed().toList();
-    RDD<byte[]> reports =
-        spark.parallelize(numbers, ranks).rdd().barrier().mapPartitions(task, false, bytes);
-    return JavaRDD.fromRDD(reports, bytes).collect().stream()
-        .map(report -> TaskBytes.unpack(report, SegmentTask.Report.class))
-        .toList();
   }
 
   /** A rank's own words if it has left some; what only the cluster knows is worth another try. */

@@ -28,45 +28,24 @@ import sparkvision.graph.Tensor;
  *     authors' code</a>
  * @see <a href="https://arxiv.org/abs/2401.09417">Zhu et al., Vision Mamba, 2024, table 4</a>
  */
-final class Segmenter implements Model {
+final class Segmenter extends EncoderNet {
 
   private static final String[] KEYS = {
     "name", "backbone", "layers", "heads", "dropout", "classes"
   };
 
-  private static final String BACKBONE = "backbone.";
   private static final double EPSILON = 1e-5;
   private static final int MLP_RATIO = 4;
 
-  private final String name;
-  private final TokenEncoder backbone;
   private final Head head;
 
   Segmenter(Config config) {
-    Keys keys = Keys.of(config, KEYS);
-    this.name = keys.text("name", "a model's name");
-    this.backbone = TokenEncoder.of(keys, "backbone");
+    this(Keys.of(config, KEYS));
+  }
+
+  private Segmenter(Keys keys) {
+    super(keys);
     this.head = Head.of(keys, backbone.dim(), keys.share("dropout"));
-  }
-
-  @Override
-  public String name() {
-    return name;
-  }
-
-  @Override
-  public boolean isHead(String parameter) {
-    return !parameter.startsWith(BACKBONE);
-  }
-
-  @Override
-  public List<long[]> inputShapes(int batch, int... imageSize) {
-    return backbone.inputShapes(batch, imageSize);
-  }
-
-  @Override
-  public List<PositionTable> positionTables() {
-    return backbone.positionTables().stream().map(table -> table.below(BACKBONE)).toList();
   }
 
   @Override

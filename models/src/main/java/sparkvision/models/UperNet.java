@@ -37,7 +37,7 @@ import sparkvision.graph.Tensor;
  *     href="https://github.com/hustvl/Vim/blob/dd0358ad1e42701f22afbefa0717cc8825cf9f45/seg/backbone/vim.py">Vim's
  *     code</a>
  */
-final class UperNet implements Model {
+final class UperNet extends EncoderNet {
 
   private static final String[] KEYS = {
     "name",
@@ -51,12 +51,9 @@ final class UperNet implements Model {
     "classes"
   };
 
-  private static final String BACKBONE = "backbone.";
   private static final int LEVELS = 4;
   private static final int AUXILIARY_LEVEL = 2;
 
-  private final String name;
-  private final TokenEncoder backbone;
   private final List<Integer> blocks; // from 0
   private final int channels;
   private final List<Integer> poolScales;
@@ -66,9 +63,11 @@ final class UperNet implements Model {
   private final int classes;
 
   UperNet(Config config) {
-    Keys keys = Keys.of(config, KEYS);
-    this.name = keys.text("name", "a model's name");
-    this.backbone = TokenEncoder.of(keys, "backbone");
+    this(Keys.of(config, KEYS));
+  }
+
+  private UperNet(Keys keys) {
+    super(keys);
     this.blocks = keys.counts("blocks", LEVELS).stream().map(n -> n - 1).toList();
     this.channels = keys.count("channels");
     this.poolScales = keys.counts("pool-scales");
@@ -83,28 +82,8 @@ final class UperNet implements Model {
   }
 
   @Override
-  public String name() {
-    return name;
-  }
-
-  @Override
   public double auxiliaryWeight() {
     return auxiliaryWeight;
-  }
-
-  @Override
-  public boolean isHead(String parameter) {
-    return !parameter.startsWith(BACKBONE);
-  }
-
-  @Override
-  public List<long[]> inputShapes(int batch, int... imageSize) {
-    return backbone.inputShapes(batch, imageSize);
-  }
-
-  @Override
-  public List<PositionTable> positionTables() {
-    return backbone.positionTables().stream().map(table -> table.below(BACKBONE)).toList();
   }
 
   @Override
