@@ -34,19 +34,8 @@ public interface AttentionLoops {
   /** Where {@link #best} is looked up once. */
   final class Choice {
     private static final AttentionLoops BEST =
-        Loops.best() instanceof PlainLoops ? new PlainAttentionLoops() : vector();
+        Vectors.best(AttentionLoops.class, PlainAttentionLoops::new);
 
     private Choice() {}
-
-    private static AttentionLoops vector() {
-      try { // by name, as for Loops
-        return Class.forName("sparkvision.kernels.VectorAttentionLoops")
-            .asSubclass(AttentionLoops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }

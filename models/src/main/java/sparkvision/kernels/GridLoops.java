@@ -122,20 +122,8 @@ public interface GridLoops {
 
   /** Where {@link #best} is looked up once. */
   final class Choice {
-    private static final GridLoops BEST =
-        Loops.best() instanceof PlainLoops ? new PlainGridLoops() : vector();
+    private static final GridLoops BEST = Vectors.best(GridLoops.class, PlainGridLoops::new);
 
     private Choice() {}
-
-    private static GridLoops vector() {
-      try { // by name, as for Loops
-        return Class.forName("sparkvision.kernels.VectorGridLoops")
-            .asSubclass(GridLoops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }

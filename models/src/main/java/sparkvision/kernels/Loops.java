@@ -86,22 +86,8 @@ public interface Loops {
 
   /** Where {@link #best} is looked up once. */
   final class Choice {
-    private static final Loops BEST = best();
+    private static final Loops BEST = Vectors.best(Loops.class, PlainLoops::new);
 
     private Choice() {}
-
-    private static Loops best() {
-      if (ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty()) {
-        return new PlainLoops();
-      }
-      try { // by name: the class cannot even be loaded where the module is missing
-        return Class.forName("sparkvision.kernels.VectorLoops")
-            .asSubclass(Loops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }

@@ -57,20 +57,8 @@ public interface PixelLoops {
 
   /** Where {@link #best} is looked up once. */
   final class Choice {
-    private static final PixelLoops BEST =
-        Loops.best() instanceof PlainLoops ? new PlainPixelLoops() : vector();
+    private static final PixelLoops BEST = Vectors.best(PixelLoops.class, PlainPixelLoops::new);
 
     private Choice() {}
-
-    private static PixelLoops vector() {
-      try { // by name, as for Loops
-        return Class.forName("sparkvision.kernels.VectorPixelLoops")
-            .asSubclass(PixelLoops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }

@@ -178,20 +178,8 @@ public interface ScanLoops {
 
   /** Where {@link #best} is looked up once. */
   final class Choice {
-    private static final ScanLoops BEST =
-        Loops.best() instanceof PlainLoops ? new PlainScanLoops() : vector();
+    private static final ScanLoops BEST = Vectors.best(ScanLoops.class, PlainScanLoops::new);
 
     private Choice() {}
-
-    private static ScanLoops vector() {
-      try { // by name, as for Loops
-        return Class.forName("sparkvision.kernels.VectorScanLoops")
-            .asSubclass(ScanLoops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }

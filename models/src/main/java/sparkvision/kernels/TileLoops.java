@@ -78,20 +78,8 @@ public interface TileLoops {
 
   /** Where {@link #best} is looked up once. */
   final class Choice {
-    private static final TileLoops BEST =
-        Loops.best() instanceof PlainLoops ? new PlainTileLoops() : vector();
+    private static final TileLoops BEST = Vectors.best(TileLoops.class, PlainTileLoops::new);
 
     private Choice() {}
-
-    private static TileLoops vector() {
-      try { // by name, as for Loops
-        return Class.forName("sparkvision.kernels.VectorTileLoops")
-            .asSubclass(TileLoops.class)
-            .getDeclaredConstructor()
-            .newInstance();
-      } catch (ReflectiveOperationException e) {
-        throw new IllegalStateException("Cannot load the vector loops: " + e, e);
-      }
-    }
   }
 }
