@@ -5,7 +5,7 @@ import java.util.Arrays;
 /** The loops, one element after the other. */
 final class PlainScanLoops implements ScanLoops {
 
-  static final float LOG2_E = 1.442695f;
+  static final float LN_2 = 0.6931472f;
   static final int LEAST_POWER = Float.floatToRawIntBits(PlainGridLoops.ROUNDER) - 126;
   // 2ʳ = 1 + POWER_1·r + ... of r up to 1/2, where no such series of five terms has a smaller
   // largest relative error: 9.2e-8.
@@ -41,7 +41,7 @@ final class PlainScanLoops implements ScanLoops {
   public void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y) {
     for (int i = 0; i < tokens * COLUMNS; i++) {
       raw[i] = x[i] + shift[i % COLUMNS];
-      y[i] = Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(-LOG2_E * Math.abs(raw[i])));
+      y[i] = Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(raw[i]), -LOG2_E));
     }
   }
 
@@ -54,7 +54,7 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   private static float sigmoid(float x) {
-    float power = power(-LOG2_E * Math.abs(x));
+    float power = power(Math.abs(x), -LOG2_E);
     return (x < 0 ? power : 1) / (power + 1);
   }
 
@@ -137,31 +137,24 @@ final class PlainScanLoops implements ScanLoops {
       int states,
       int tokens,
       float[] h,
-      float[] y,
-      float[] decays) {
-    for (int n = 0; n < states; n++) {
-      int perToken = perToken(n, tokens);
-      for (int t = 0; t < tokens; t++) {
-        float bOfToken = b[perToken + t * COLUMNS];
-        float cOfToken = c[perToken + t * COLUMNS];
-        for (int column = 0; column < COLUMNS; column++) {
-          int i = t * COLUMNS + column;
-          int state = n * COLUMNS + column;
-          float decay = power(delta[i] * (a[state] * LOG2_E));
-          h[state] = Math.fma(decay, h[state], drive[i] * bOfToken);
-          y[i] = Math.fma(h[state], cOfToken, y[i]);
-        }
+      float[] y) {
+    for (int i = 0; i < tokens * COLUMNS; i++) {
+      for (int n = 0; n < states; n++) {
+        int state = n * COLUMNS + i % COLUMNS;
+        int perToken = perToken(n, i / COLUMNS, tokens);
+        h[state] = Math.fma(drive[i], b[perToken], power(delta[i], a[state]) * h[state]);
+        y[i] = Math.fma(h[state], c[perToken], y[i]);
       }
     }
   }
 
   /**
-   * 2ˣ of x up to 0 as 2ⁿ·2ʳ with the whole number n that is next to x; what would be less than
-   * 2⁻¹²⁶ is about that. 2⁰ is exactly 1.
+   * 2ˣ of x = a·b up to 0 as 2ⁿ·2ʳ with the whole number n that is next to x; what would be less
+   * than 2⁻¹²⁶ is about that. 2⁰ is exactly 1.
    */
-  static float power(float x) {
-    float shifted = x + PlainGridLoops.ROUNDER;
-    float r = x - (shifted - PlainGridLoops.ROUNDER);
+  static float power(float a, float b) {
+    float shifted = Math.fma(a, b, PlainGridLoops.ROUNDER);
+    float r = Math.fma(a, b, PlainGridLoops.ROUNDER - shifted);
     float series = Math.fma(POWER_5, r, POWER_4);
     series = Math.fma(series, r, POWER_3);
     series = Math.fma(series, r, POWER_2);
@@ -171,13 +164,12 @@ final class PlainScanLoops implements ScanLoops {
     return Float.intBitsToFloat(Float.floatToRawIntBits(series) + power);
   }
 
-  /** Where the numbers of a state begin among those per token and state. */
-  static int perToken(int state, int tokens) {
-    return state / COLUMNS * tokens * COLUMNS + state % COLUMNS;
+  private static int perToken(int state, int t, int tokens) {
+    return (state / COLUMNS * tokens + t) * COLUMNS + state % COLUMNS;
   }
 
   @Override
-  public void scanGradient(
+  public void scanAgain(
       float[] delta,
       float[] drive,
       float[] a,
@@ -188,30 +180,47 @@ final class PlainScanLoops implements ScanLoops {
       float[] h,
       float[] y,
       Gradients g) {
-    float[] decays = g.decays();
-    float[] history = g.history();
-    for (int n = 0; n < states; n++) {
-      int perToken = perToken(n, tokens);
-      System.arraycopy(h, n * COLUMNS, history, 0, COLUMNS);
-      for (int i = 0; i < tokens * COLUMNS; i++) {
-        int t = i / COLUMNS;
-        decays[i] = power(delta[i] * (a[n * COLUMNS + i % COLUMNS] * LOG2_E));
-        history[i + COLUMNS] =
-            Math.fma(decays[i], history[i], drive[i] * b[perToken + t * COLUMNS]);
-        y[i] = Math.fma(history[i + COLUMNS], c[perToken + t * COLUMNS], y[i]);
-      }
-      for (int i = tokens * COLUMNS - 1; i >= 0; i--) {
-        int t = i / COLUMNS;
+    for (int i = 0; i < tokens * COLUMNS; i++) {
+      for (int n = 0; n < states; n++) {
         int state = n * COLUMNS + i % COLUMNS;
-        int part = n * tokens * COLUMNS + i;
-        float ofState = Math.fma(g.y[i], c[perToken + t * COLUMNS], g.h[state]);
-        g.c[part] = Math.fma(g.y[i], history[i + COLUMNS], g.c[part]);
-        g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
-        g.drive[i] = Math.fma(ofState, b[perToken + t * COLUMNS], g.drive[i]);
-        g.h[state] = ofState * decays[i];
-        float ofExponent = g.h[state] * history[i];
-        g.delta[i] = Math.fma(ofExponent, a[state], g.delta[i]);
-        g.a[state] = Math.fma(ofExponent, delta[i], g.a[state]);
+        int part = i / COLUMNS * states * COLUMNS + state;
+        int perToken = perToken(n, i / COLUMNS, tokens);
+        g.decays()[part] = power(delta[i], a[state]);
+        g.keeps()[part] = g.decays()[part] * h[state];
+        h[state] = Math.fma(drive[i], b[perToken], g.keeps()[part]);
+        g.c[part] = Math.fma(g.y[i], h[state], g.c[part]);
+        y[i] = Math.fma(h[state], c[perToken], y[i]);
+      }
+    }
+  }
+
+  @Override
+  public void scanBack(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int states,
+      int tokens,
+      Gradients g) {
+    for (int first = 0; first < states; first += COLUMNS) {
+      int end = Math.min(states, first + COLUMNS);
+      for (int i = tokens * COLUMNS - 1; i >= 0; i--) {
+        float ofDelta = 0;
+        for (int n = first; n < end; n++) {
+          int state = n * COLUMNS + i % COLUMNS;
+          int part = i / COLUMNS * states * COLUMNS + state;
+          int perToken = perToken(n, i / COLUMNS, tokens);
+          float ofState = Math.fma(g.y[i], c[perToken], g.h[state]);
+          g.h[state] = ofState * g.decays()[part];
+          g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
+          g.drive[i] = Math.fma(ofState, b[perToken], g.drive[i]);
+          float ofExponent = ofState * g.keeps()[part];
+          ofDelta = Math.fma(ofExponent, a[state], ofDelta);
+          g.a[state] = Math.fma(ofExponent, delta[i], g.a[state]);
+        }
+        g.delta[i] = Math.fma(ofDelta, LN_2, g.delta[i]);
       }
     }
   }

@@ -13,6 +13,9 @@ public interface ScanLoops {
   /** Columns of a block. */
   int COLUMNS = 16;
 
+  /** Times a number, the exponent of 2 that has the number's exponential. */
+  float LOG2_E = 1.442695f;
+
   /** The vector API's if this JVM has it, else the plain ones. */
   static ScanLoops best() {
     return Choice.BEST;
@@ -78,14 +81,13 @@ public interface ScanLoops {
       float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD);
 
   /**
-   * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, state by state.
+   * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, token by token.
    *
-   * @param delta at least 0; has room for an even number of tokens
+   * @param delta at least 0
    * @param drive the input times delta
-   * @param a at most 0, a block of states
+   * @param a times {@link #LOG2_E}; at most 0, a block of states
    * @param b per token and state, as c
    * @param h the states before the first token, a block; becomes that of the last one
-   * @param decays room for an even number of tokens
    */
   void scan(
       float[] delta,
@@ -96,10 +98,9 @@ public interface ScanLoops {
       int states,
       int tokens,
       float[] h,
-      float[] y,
-      float[] decays);
+      float[] y);
 
-  /** What {@link #scanGradient} takes and gives, beside what {@link #scan} takes. */
+  /** What {@link #scanBack} takes and gives, beside what {@link #scan} takes. */
   final class Gradients {
     /** The gradient of y, a block. */
     public final float[] y;
@@ -116,14 +117,14 @@ public interface ScanLoops {
     public float[] h;
 
     /**
-     * Grow by the gradients of b and c: a block of tokens for each state, to be {@link #fold}ed.
+     * Grow by the gradients of b and c: a block of states for each token, to be {@link #fold}ed.
      */
     public final float[] b;
 
     public final float[] c;
 
     private final float[] decays;
-    private final float[] history;
+    private final float[] keeps;
 
     public Gradients(int states, int tokens) {
       int block = tokens * COLUMNS;
@@ -132,27 +133,23 @@ public interface ScanLoops {
       drive = new float[block];
       b = new float[states * block];
       c = new float[states * block];
-      decays = new float[block + tokens % 2 * COLUMNS];
-      history = new float[block + COLUMNS];
+      decays = new float[states * block];
+      keeps = new float[states * block];
     }
 
-    /** Of one state: exp(delta_t·a). */
+    /** exp(delta_t·a), laid out as the gradients of b and c. */
     float[] decays() {
       return decays;
     }
 
-    /** Of one state: h before the first token and after each. */
-    float[] history() {
-      return history;
+    /** exp(delta_t·a)·h_{t−1}. */
+    float[] keeps() {
+      return keeps;
     }
   }
 
-  /**
-   * As {@link #scan}, of which it repeats the forward pass, and its gradients.
-   *
-   * @param h the states before the first token; not changed
-   */
-  void scanGradient(
+  /** As {@link #scan}; {@code gradients} keeps what {@link #scanBack} needs, and its c grows. */
+  void scanAgain(
       float[] delta,
       float[] drive,
       float[] a,
@@ -162,6 +159,17 @@ public interface ScanLoops {
       int tokens,
       float[] h,
       float[] y,
+      Gradients gradients);
+
+  /** The other gradients of {@link #scan}, after {@link #scanAgain}. */
+  void scanBack(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int states,
+      int tokens,
       Gradients gradients);
 
   /** The sum of every row of a block: faster number by number than across a vector. */

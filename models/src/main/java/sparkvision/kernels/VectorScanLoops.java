@@ -1,5 +1,14 @@
 package sparkvision.kernels;
 
+import static sparkvision.kernels.PlainGridLoops.ROUNDER;
+import static sparkvision.kernels.PlainScanLoops.LEAST_POWER;
+import static sparkvision.kernels.PlainScanLoops.LN_2;
+import static sparkvision.kernels.PlainScanLoops.POWER_1;
+import static sparkvision.kernels.PlainScanLoops.POWER_2;
+import static sparkvision.kernels.PlainScanLoops.POWER_3;
+import static sparkvision.kernels.PlainScanLoops.POWER_4;
+import static sparkvision.kernels.PlainScanLoops.POWER_5;
+
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -11,20 +20,12 @@ import jdk.incubator.vector.VectorSpecies;
 final class VectorScanLoops implements ScanLoops {
 
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final int LANES = FLOATS.length();
-  private static final FloatVector ONE = all(1);
-  private static final FloatVector LOG2_E = all(PlainScanLoops.LOG2_E);
-  private static final FloatVector MINUS_LOG2_E = all(-PlainScanLoops.LOG2_E);
-  private static final FloatVector ROUNDER = all(PlainGridLoops.ROUNDER);
-  private static final IntVector LEAST_POWER =
-      IntVector.broadcast(IntVector.SPECIES_PREFERRED, PlainScanLoops.LEAST_POWER);
-  private static final FloatVector POWER_1 = all(PlainScanLoops.POWER_1);
-  private static final FloatVector POWER_2 = all(PlainScanLoops.POWER_2);
-  private static final FloatVector POWER_3 = all(PlainScanLoops.POWER_3);
-  private static final FloatVector POWER_4 = all(PlainScanLoops.POWER_4);
-  private static final FloatVector POWER_5 = all(PlainScanLoops.POWER_5);
 
-  // A method for each loop: in larger ones the compiler leaves vectors on the heap.
+  // A method for each loop: larger ones are not inlined whole (see Vectors). Constants are
+  // broadcast
+  // where they are used: the compiler keeps them in registers, fields it reads again and again.
 
   @Override
   public void load(
@@ -69,7 +70,7 @@ final class VectorScanLoops implements ScanLoops {
     for (int i = 0; i < tokens * COLUMNS; i += LANES) {
       FloatVector value = at(x, i).add(at(shift, i % COLUMNS));
       value.intoArray(raw, i);
-      FloatVector power = power(value.abs().mul(MINUS_LOG2_E));
+      FloatVector power = power(value.abs(), all(-LOG2_E));
       value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(y, i);
     }
   }
@@ -85,9 +86,9 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   private static FloatVector sigmoid(FloatVector x) {
-    FloatVector power = power(x.abs().mul(MINUS_LOG2_E));
+    FloatVector power = power(x.abs(), all(-LOG2_E));
     VectorMask<Float> negative = x.compare(VectorOperators.LT, 0);
-    return ONE.blend(power, negative).div(power.add(1));
+    return all(1).blend(power, negative).div(power.add(1));
   }
 
   @Override
@@ -103,7 +104,7 @@ final class VectorScanLoops implements ScanLoops {
     for (int i = 0; i < tokens * COLUMNS; i += LANES) {
       FloatVector value = at(z, i);
       FloatVector share = sigmoid(value);
-      FloatVector slope = share.mul(value.fma(ONE.sub(share), ONE));
+      FloatVector slope = share.mul(value.fma(all(1).sub(share), all(1)));
       at(g, i).mul(at(x, i)).mul(slope).intoArray(z, i);
     }
   }
@@ -180,14 +181,14 @@ final class VectorScanLoops implements ScanLoops {
   public void enterGradient(
       float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD) {
     for (int column = 0; column < COLUMNS; column += LANES) {
-      enterGradient(u, delta, at(d, column), tokens, g.y, g.drive, g.delta, ofU, ofD, column);
+      enterGradient(u, delta, d, tokens, g.y, g.drive, g.delta, ofU, ofD, column);
     }
   }
 
   private static void enterGradient(
       float[] u,
       float[] delta,
-      FloatVector through,
+      float[] d,
       int tokens,
       float[] gY,
       float[] gDrive,
@@ -195,6 +196,7 @@ final class VectorScanLoops implements ScanLoops {
       float[] ofU,
       float[] ofD,
       int column) {
+    FloatVector through = at(d, column);
     FloatVector sum = at(ofD, column);
     for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
       FloatVector input = at(u, i);
@@ -217,62 +219,58 @@ final class VectorScanLoops implements ScanLoops {
       int states,
       int tokens,
       float[] h,
-      float[] y,
-      float[] decays) {
-    for (int n = 0; n < states; n++) {
-      for (int column = 0; column < COLUMNS; column += LANES) {
-        decay(delta, a, n, tokens, decays, column);
-        recur(drive, b, c, n, tokens, h, y, decays, column);
+      float[] y) {
+    for (int first = 0; first < states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, states - first);
+      for (int t = 0; t < tokens; t++) {
+        int perToken = first * tokens + t * COLUMNS;
+        for (int column = 0; column < COLUMNS; column += LANES) {
+          int at = t * COLUMNS + column;
+          int state = first * COLUMNS + column;
+          scan(delta, drive, a, b, c, count, perToken, h, y, at, state);
+        }
       }
     }
   }
 
-  /** Two tokens at a time, after an odd number one too many; with four the compiler gives up. */
-  private static void decay(
-      float[] delta, float[] a, int n, int tokens, float[] decays, int column) {
-    FloatVector rate = at(a, n * COLUMNS + column).mul(LOG2_E);
-    int end = tokens * COLUMNS;
-    for (int i = column; i < end; i += 2 * COLUMNS) {
-      FloatVector first = power(at(delta, i).mul(rate));
-      FloatVector second = power(at(delta, i + COLUMNS).mul(rate));
-      first.intoArray(decays, i);
-      second.intoArray(decays, i + COLUMNS);
+  /** A token: the states do not wait for each other. */
+  private static void scan(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int count,
+      int perToken,
+      float[] h,
+      float[] y,
+      int at,
+      int firstState) {
+    FloatVector step = at(delta, at);
+    FloatVector input = at(drive, at);
+    FloatVector sum = at(y, at);
+    for (int n = 0; n < count; n++) {
+      int state = firstState + n * COLUMNS;
+      FloatVector kept = power(step, at(a, state)).mul(at(h, state));
+      FloatVector after = input.fma(all(b[perToken + n]), kept);
+      after.intoArray(h, state);
+      sum = after.fma(all(c[perToken + n]), sum);
     }
+    sum.intoArray(y, at);
   }
 
   /** As {@link PlainScanLoops#power}. */
-  private static FloatVector power(FloatVector x) {
-    FloatVector shifted = x.add(ROUNDER);
-    FloatVector r = x.sub(shifted.sub(ROUNDER));
-    FloatVector series = POWER_5.fma(r, POWER_4);
-    series = series.fma(r, POWER_3);
-    series = series.fma(r, POWER_2);
-    series = series.fma(r, POWER_1);
-    series = series.fma(r, ONE);
-    IntVector power =
-        shifted.reinterpretAsInts().max(LEAST_POWER).lanewise(VectorOperators.LSHL, 23);
+  private static FloatVector power(FloatVector x, FloatVector rate) {
+    FloatVector shifted = x.fma(rate, all(ROUNDER));
+    FloatVector r = x.fma(rate, all(ROUNDER).sub(shifted));
+    FloatVector series = all(POWER_5).fma(r, all(POWER_4));
+    series = series.fma(r, all(POWER_3));
+    series = series.fma(r, all(POWER_2));
+    series = series.fma(r, all(POWER_1));
+    series = series.fma(r, all(1));
+    IntVector least = IntVector.broadcast(INTS, LEAST_POWER);
+    IntVector power = shifted.reinterpretAsInts().max(least).lanewise(VectorOperators.LSHL, 23);
     return series.reinterpretAsInts().add(power).reinterpretAsFloats();
-  }
-
-  private static void recur(
-      float[] drive,
-      float[] b,
-      float[] c,
-      int n,
-      int tokens,
-      float[] h,
-      float[] y,
-      float[] decays,
-      int column) {
-    FloatVector state = at(h, n * COLUMNS + column);
-    int first = PlainScanLoops.perToken(n, tokens);
-    for (int t = 0; t < tokens; t++) {
-      int i = t * COLUMNS;
-      int at = i + column;
-      state = at(decays, at).fma(state, at(drive, at).mul(b[first + i]));
-      state.fma(all(c[first + i]), at(y, at)).intoArray(y, at);
-    }
-    state.intoArray(h, n * COLUMNS + column);
   }
 
   private static FloatVector all(float value) {
@@ -280,7 +278,7 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void scanGradient(
+  public void scanAgain(
       float[] delta,
       float[] drive,
       float[] a,
@@ -291,75 +289,114 @@ final class VectorScanLoops implements ScanLoops {
       float[] h,
       float[] y,
       Gradients g) {
-    for (int n = 0; n < states; n++) {
-      for (int column = 0; column < COLUMNS; column += LANES) {
-        decay(delta, a, n, tokens, g.decays(), column);
-        remember(drive, b, c, n, tokens, h, y, g.decays(), g.history(), column);
-        goBack(delta, drive, a, b, c, n, tokens, g, column);
+    for (int first = 0; first < states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, states - first);
+      for (int t = 0; t < tokens; t++) {
+        int perToken = first * tokens + t * COLUMNS;
+        for (int column = 0; column < COLUMNS; column += LANES) {
+          int at = t * COLUMNS + column;
+          int state = first * COLUMNS + column;
+          int part = t * states * COLUMNS + state;
+          scanAgain(delta, drive, a, b, c, count, perToken, h, y, g, at, state, part);
+        }
       }
     }
   }
 
-  private static void remember(
-      float[] drive,
-      float[] b,
-      float[] c,
-      int n,
-      int tokens,
-      float[] h,
-      float[] y,
-      float[] decays,
-      float[] history,
-      int column) {
-    FloatVector state = at(h, n * COLUMNS + column);
-    state.intoArray(history, column);
-    int first = PlainScanLoops.perToken(n, tokens);
-    for (int t = 0; t < tokens; t++) {
-      int i = t * COLUMNS;
-      int at = i + column;
-      state = at(decays, at).fma(state, at(drive, at).mul(b[first + i]));
-      state.intoArray(history, at + COLUMNS);
-      state.fma(all(c[first + i]), at(y, at)).intoArray(y, at);
-    }
-  }
-
-  private static void goBack(
+  private static void scanAgain(
       float[] delta,
       float[] drive,
       float[] a,
       float[] b,
       float[] c,
-      int n,
-      int tokens,
+      int count,
+      int perToken,
+      float[] h,
+      float[] y,
       Gradients g,
-      int column) {
+      int at,
+      int firstState,
+      int firstPart) {
     float[] decays = g.decays();
-    float[] history = g.history();
-    float[] gY = g.y;
-    float[] gB = g.b;
+    float[] keeps = g.keeps();
     float[] gC = g.c;
-    float[] gDrive = g.drive;
-    float[] gDelta = g.delta;
-    int state = n * COLUMNS + column;
-    int first = PlainScanLoops.perToken(n, tokens);
-    int parts = n * tokens * COLUMNS + column;
-    FloatVector rate = at(a, state);
-    FloatVector ofRate = at(g.a, state);
-    FloatVector later = at(g.h, state);
-    for (int t = tokens - 1; t >= 0; t--) {
-      int i = t * COLUMNS;
-      int at = i + column;
-      FloatVector ofY = at(gY, at);
-      FloatVector ofState = ofY.fma(all(c[first + i]), later);
-      ofY.fma(at(history, at + COLUMNS), at(gC, parts + i)).intoArray(gC, parts + i);
-      ofState.fma(at(drive, at), at(gB, parts + i)).intoArray(gB, parts + i);
-      ofState.fma(all(b[first + i]), at(gDrive, at)).intoArray(gDrive, at);
-      later = ofState.mul(at(decays, at));
-      FloatVector ofExponent = later.mul(at(history, at));
-      ofExponent.fma(rate, at(gDelta, at)).intoArray(gDelta, at);
-      ofRate = ofExponent.fma(at(delta, at), ofRate);
+    FloatVector step = at(delta, at);
+    FloatVector input = at(drive, at);
+    FloatVector ofY = at(g.y, at);
+    FloatVector sum = at(y, at);
+    for (int n = 0; n < count; n++) {
+      int state = firstState + n * COLUMNS;
+      int part = firstPart + n * COLUMNS;
+      FloatVector decay = power(step, at(a, state));
+      decay.intoArray(decays, part);
+      FloatVector kept = decay.mul(at(h, state));
+      kept.intoArray(keeps, part);
+      FloatVector after = input.fma(all(b[perToken + n]), kept);
+      after.intoArray(h, state);
+      ofY.fma(after, at(gC, part)).intoArray(gC, part);
+      sum = after.fma(all(c[perToken + n]), sum);
     }
-    ofRate.intoArray(g.a, state);
-    later.intoArray(g.h, state);
+    sum.intoArray(y, at);
+  }
+
+  @Override
+  public void scanBack(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int states,
+      int tokens,
+      Gradients g) {
+    for (int first = 0; first < states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, states - first);
+      for (int t = tokens - 1; t >= 0; t--) {
+        int perToken = first * tokens + t * COLUMNS;
+        for (int column = 0; column < COLUMNS; column += LANES) {
+          int at = t * COLUMNS + column;
+          int state = first * COLUMNS + column;
+          int part = t * states * COLUMNS + state;
+          scanBack(delta, drive, a, b, c, count, perToken, g, at, state, part);
+        }
+      }
+    }
+  }
+
+  private static void scanBack(
+      float[] delta,
+      float[] drive,
+      float[] a,
+      float[] b,
+      float[] c,
+      int count,
+      int perToken,
+      Gradients g,
+      int at,
+      int firstState,
+      int firstPart) {
+    float[] decays = g.decays();
+    float[] keeps = g.keeps();
+    float[] gA = g.a;
+    float[] gB = g.b;
+    float[] gH = g.h;
+    FloatVector step = at(delta, at);
+    FloatVector input = at(drive, at);
+    FloatVector ofY = at(g.y, at);
+    FloatVector ofInput = at(g.drive, at);
+    FloatVector ofStep = all(0);
+    for (int n = 0; n < count; n++) {
+      int state = firstState + n * COLUMNS;
+      int part = firstPart + n * COLUMNS;
+      FloatVector ofState = ofY.fma(all(c[perToken + n]), at(gH, state));
+      ofState.mul(at(decays, part)).intoArray(gH, state);
+      ofState.fma(input, at(gB, part)).intoArray(gB, part);
+      ofInput = ofState.fma(all(b[perToken + n]), ofInput);
+      FloatVector ofExponent = ofState.mul(at(keeps, part));
+      ofStep = ofExponent.fma(at(a, state), ofStep);
+      ofExponent.fma(step, at(gA, state)).intoArray(gA, state);
+    }
+    ofInput.intoArray(g.drive, at);
+    ofStep.fma(all(LN_2), at(g.delta, at)).intoArray(g.delta, at);
   }
 }

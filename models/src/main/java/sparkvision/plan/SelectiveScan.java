@@ -99,7 +99,7 @@ final class SelectiveScan {
     final float[] sums = Spans.block(); // y before the gate
     final float[] bOfChunk = new float[Spans.parts(states, COLUMNS) * CHUNK * COLUMNS];
     final float[] cOfChunk = new float[bOfChunk.length];
-    final float[][] rates = new float[spans.span][states * COLUMNS]; // a
+    final float[][] rates = new float[spans.span][states * COLUMNS]; // a, for powers of 2
     final float[][] through = new float[spans.span][COLUMNS]; // d
     final float[][] shifts = new float[spans.span][COLUMNS]; // bias
     final float[][] h = new float[spans.span][states * COLUMNS];
@@ -132,7 +132,7 @@ final class SelectiveScan {
           through[j][i] = dOfAll.get(first + i);
           shifts[j][i] = biasOfAll.get(first + i);
           for (int n = 0; n < states; n++) {
-            rates[j][n * COLUMNS + i] = aOfAll.get((first + i) * states + n);
+            rates[j][n * COLUMNS + i] = ScanLoops.LOG2_E * aOfAll.get((first + i) * states + n);
           }
         }
       }
@@ -183,7 +183,6 @@ final class SelectiveScan {
   private final class Forward extends Worker {
 
     private final Spans.Sequences ys = spans.sequences(y);
-    private final float[] decays = Spans.block();
 
     @Override
     public void run(int sequence, int span) {
@@ -198,8 +197,7 @@ final class SelectiveScan {
             keptOfAll.put(keptAt(j), h[j]);
           }
           beginBlock(j);
-          loops.scan(
-              steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, decays);
+          loops.scan(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums);
           loops.gate(sums, gates, tokens, sums);
           store(sums, ys, j);
         }
@@ -324,7 +322,8 @@ final class SelectiveScan {
       Arrays.fill(g.drive, 0);
       g.a = ofRates[j];
       g.h = ofStates[j];
-      loops.scanGradient(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
+      loops.scanAgain(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
+      loops.scanBack(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, g);
       loops.gateGradient(sums, gates, result, tokens);
       store(gates, dzs, j);
       loops.enterGradient(inputs, steps, through[j], tokens, g, result, ofThrough[j]);
@@ -393,7 +392,7 @@ final class SelectiveScan {
       for (int t = 0; t < tokens; t++) {
         int row = spans.row(chunk) + t * spans.step();
         for (int n = 0; n < states; n++) {
-          rows.set(row, n, sum[n * tokens + t]);
+          rows.set(row, n, sum[t * states + n]);
         }
       }
     }

@@ -19,7 +19,7 @@ import sparkvision.kernels.Team;
 final class Spans {
 
   /** Tokens that are taken together. */
-  static final int CHUNK = 32;
+  static final int CHUNK = 16;
 
   /** Items that are wanted, if there is so much to share out. */
   private static final int ITEMS = 16;
