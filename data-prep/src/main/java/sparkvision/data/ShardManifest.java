@@ -137,6 +137,20 @@ public record ShardManifest(
     }
   }
 
+  /**
+   * Refuses a set without labels, such as the test list of a Medical Decathlon.
+   *
+   * @param key of the setting that names the set
+   * @param place of the set
+   * @throws IllegalArgumentException if there is none in it
+   */
+  public void requireLabels(String key, String place) {
+    if (classCounts.stream().allMatch(count -> count == 0)) {
+      throw new IllegalArgumentException(
+          String.format("Invalid %s: %s (none of its samples has a label)", key, place));
+    }
+  }
+
   /** UTF-8; the last key is a checksum over the others. */
   byte[] toJson() {
     ObjectNode tree = JSON.valueToTree(this);

@@ -41,10 +41,7 @@ public sealed interface Objective extends Serializable
         };
     boolean dense = objective.labelShape().length > 0;
     boolean pictures = shards.task() == Task.CLASSIFICATION;
-    if (shards.classCounts().stream().allMatch(count -> count == 0)) {
-      throw new IllegalArgumentException(
-          String.format("Invalid input: %s (none of its samples has a label)", place));
-    }
+    shards.requireLabels("input", place);
     Mixing mixing = config.augment().mixing(0);
     TrainConfig.check(
         pictures || mixing.mixupAlpha() == 0,

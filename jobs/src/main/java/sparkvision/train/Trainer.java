@@ -432,6 +432,7 @@ public final class Trainer {
   private void checkValidation(String directory) {
     ShardManifest manifest = ShardSet.open(hadoop, directory).manifest();
     manifest.require(shards.manifest().task(), "validate on", directory);
+    manifest.requireLabels("validation", directory);
     List<String> classes = manifest.classes();
     if (!classes.equals(shards.manifest().classes())) {
       throw new IllegalArgumentException(

@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.io.TempDir;
@@ -45,7 +46,7 @@ class LabelMapsTest {
       List.of(
           "model={name=attention-unet-2d, in-channels=3, width=8}",
           "epochs=24",
-          "evaluate-every=9",
+          "evaluate-every=18",
           "learning-rate.base=0.02",
           "learning-rate.schedule=constant",
           "segmentation.crop-height=48",
@@ -61,6 +62,7 @@ class LabelMapsTest {
       List.of(
           "model={name=attention-unet, spatial-dims=3, in-channels=1, feature-scale=16, gates=1}",
           "epochs=10",
+          "evaluate-every=15",
           "loss=dice",
           "volumes.patch-size=[16, 16, 16]",
           "volumes.quarter-turn-probability=0.5");
@@ -72,6 +74,7 @@ class LabelMapsTest {
               + " init-features=8, bottleneck=4, dropout=0}",
           "batch-size=4",
           "epochs=20",
+          "evaluate-every=10",
           "volumes.patch-size=[16, 16, 16]",
           "volumes.fit=resize");
 
@@ -274,6 +277,25 @@ class LabelMapsTest {
     train("balls-again", "balls", "balls", VOXELS);
     assertThat(PipelineTest.weights(run("balls-again"), "model"))
         .isEqualTo(PipelineTest.weights(run("balls"), "model"));
+
+    // The test list of a Decathlon: volumes without labels.
+    Files.writeString(
+        directory.resolve("dataset.json"),
+        """
+        {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "ball"},
+         "training": [], "test": ["./0.nii.gz", "./1.nii.gz"]}
+        """);
+    shard("test-list", "dataset=volumes", "input=" + directory, "split=test");
+    for (ThrowingCallable use :
+        List.<ThrowingCallable>of(
+            () -> train("x", "test-list", null, VOXELS),
+            () -> train("x", "balls", "test-list", VOXELS),
+            () -> evaluate("x", "test-list", run("balls")))) {
+      assertThatThrownBy(use)
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageMatching(
+              "Invalid (input|validation): \\S+/shards/test-list \\(none of its samples has a label\\)");
+    }
   }
 
   /** Two kinds of volumes with a class each: bright in the middle, or around it. */
