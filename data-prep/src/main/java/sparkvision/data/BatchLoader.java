@@ -31,29 +31,56 @@ import sparkvision.data.transform.Mixing;
 public final class BatchLoader implements AutoCloseable {
 
   /**
-   * Which batches. The global batch of step s is {@code order[p * ranks * batchSize ...)} with p =
-   * s mod stepsPerEpoch, in epoch s / stepsPerEpoch; rank r has its r-th part.
+   * Which batches: {@code accumulate} of them are a step of {@code course}, in each of which the
+   * ranks take turns.
    *
-   * @param batchSize samples of one rank in one step
-   * @param firstStep global step of the first batch
-   * @param endStep global step after the last batch
+   * @param batchSize samples of one rank in one batch
+   * @param firstStep number of the first batch: {@code accumulate} times its step, and which of it
+   * @param endStep number of the batch after the last
    */
   public record Slice(
-      int batchSize, int rank, int ranks, long firstStep, long endStep, int stepsPerEpoch) {
+      int batchSize,
+      int rank,
+      int ranks,
+      long firstStep,
+      long endStep,
+      int accumulate,
+      Course course) {
 
     public Slice {
-      if (batchSize < 1 || rank < 0 || rank >= ranks || firstStep < 0 || stepsPerEpoch < 1) {
+      if (batchSize < 1
+          || rank < 0
+          || rank >= ranks
+          || firstStep < course.step() * accumulate
+          || course.samplesPerStep() != (long) accumulate * ranks * batchSize) {
         throw new IllegalArgumentException(
             String.format(
-                "Invalid slice: rank %d of %d, batch-size %d, from step %d, %d steps an epoch",
-                rank, ranks, batchSize, firstStep, stepsPerEpoch));
+                "Invalid slice: rank %d of %d, batch-size %d, from batch %d, %s",
+                rank, ranks, batchSize, firstStep, course));
       }
     }
 
+    /** Every batch a step, {@code stepsPerEpoch} of them in an epoch. */
+    public Slice(
+        int batchSize, int rank, int ranks, long firstStep, long endStep, int stepsPerEpoch) {
+      this(
+          batchSize,
+          rank,
+          ranks,
+          firstStep,
+          endStep,
+          1,
+          Course.of(stepsPerEpoch * ranks * batchSize, ranks * batchSize));
+    }
+
+    int epoch(long batch) {
+      return course.epoch(batch / accumulate);
+    }
+
     /** Where sample {@code i} of this rank's batch stands in the epoch's order. */
-    public int position(long step, int i) {
-      long batch = step % stepsPerEpoch * ranks + rank;
-      return Math.toIntExact(batch * batchSize + i);
+    public int position(long batch, int i) {
+      long turn = batch % accumulate * ranks + rank;
+      return Math.toIntExact(course.sample(batch / accumulate) + turn * batchSize + i);
     }
   }
 
@@ -120,12 +147,13 @@ public final class BatchLoader implements AutoCloseable {
               "Invalid loader: threads %d, prefetch-bytes %d (both must be >= 1)",
               threads, prefetchBytes));
     }
-    long used = (long) slice.stepsPerEpoch() * slice.ranks() * slice.batchSize();
+    Course course = slice.course();
+    int used = course.stepsPerEpoch() * course.samplesPerStep();
     if (used > order.samples()) {
       throw new IllegalArgumentException(
           String.format(
-              "Invalid slice: %d steps of %d x %d samples need %d, the set has %d",
-              slice.stepsPerEpoch(), slice.ranks(), slice.batchSize(), used, order.samples()));
+              "Invalid slice: %d steps of %d samples need %d, the set has %d",
+              course.stepsPerEpoch(), course.samplesPerStep(), used, order.samples()));
     }
     if (mixing.mixes() && transform.labelShape().length > 0) {
       throw new IllegalArgumentException("Invalid mixing: label maps cannot be mixed");
@@ -328,7 +356,7 @@ public final class BatchLoader implements AutoCloseable {
   }
 
   private int epoch(long step) {
-    return Math.toIntExact(step / slice.stepsPerEpoch());
+    return slice.epoch(step);
   }
 
   private long window(long step, int i) {

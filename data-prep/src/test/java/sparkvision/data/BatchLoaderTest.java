@@ -139,7 +139,7 @@ final class BatchLoaderTest {
                 new BatchLoader(
                     shards, order, TRANSFORM, SEED, new BatchLoader.Slice(4, 0, 2, 0, 5, 4), 1, 1))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Invalid slice: 4 steps of 2 x 4 samples need 32, the set has 30");
+        .hasMessage("Invalid slice: 4 steps of 8 samples need 32, the set has 30");
   }
 
   @Test

@@ -10,6 +10,7 @@ import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import picocli.CommandLine.Command;
 import sparkvision.data.BatchLoader;
+import sparkvision.data.Course;
 import sparkvision.data.Sample;
 import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
@@ -94,7 +95,8 @@ final class PrintSampleOrder extends ConfJob<PrintSampleOrder.Settings> {
             settings.ranks(),
             (long) settings.firstStep() * batches,
             (last + 1L) * batches,
-            steps * batches);
+            batches,
+            Course.of(Math.toIntExact(samples), Math.toIntExact(perStep)));
     SampleOrder order =
         new SampleOrder(
             shards.manifest(), settings.seed(), settings.windowBlocks(), settings.repeats());
