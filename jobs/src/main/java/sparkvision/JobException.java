@@ -22,7 +22,9 @@ public final class JobException extends RuntimeException {
     /** Another driver trains in the same run directory. */
     LOCKED(7),
     /** The cluster failed; running the same command again is safe. */
-    CLUSTER(8);
+    CLUSTER(8),
+    /** Asked to stop by a signal, with a checkpoint saved. */
+    STOPPED(143);
 
     private final int code;
 

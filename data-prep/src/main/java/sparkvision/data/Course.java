@@ -8,7 +8,8 @@ import java.io.Serializable;
  * {@link SampleOrder}. Of an epoch's end, what is less than a step is left out.
  *
  * <p>A training begins at sample 0 of epoch 0. Where the number of ranks changes, what is left of
- * the epoch is cut anew ({@link #recut}): no sample is skipped or taken twice. Steps are counted on.
+ * the epoch is cut anew ({@link #recut}): no sample is skipped or taken twice. Steps are counted
+ * on.
  *
  * @param step the first step of this course
  * @param epoch that it is in

@@ -39,13 +39,24 @@ public final class CheckpointStore {
     this.root = new Path(run, "checkpoints");
   }
 
-  /** Makes a temporary directory for the checkpoint at {@code step}. */
-  public Path stage(long step) throws IOException {
-    Path staged = new Path(root, STAGED + name(step) + "-" + UUID.randomUUID());
-    if (!files.mkdirs(staged)) {
-      throw new IOException(String.format("Cannot create %s: mkdirs was refused", staged));
-    }
-    return staged;
+  /** A new beginning for the names of temporary directories; see {@link #staged}. */
+  public String staging() {
+    return new Path(root, STAGED + UUID.randomUUID()).toString();
+  }
+
+  /**
+   * The temporary directory of the checkpoint at {@code step}: it comes into being with its first
+   * file.
+   *
+   * @param staging from {@link #staging}
+   */
+  public static Path staged(String staging, long step) {
+    return new Path(staging + "-" + name(step));
+  }
+
+  /** Deletes a temporary directory that is not wanted any more. */
+  public void discard(Path staged) throws IOException {
+    files.delete(staged, true);
   }
 
   /**

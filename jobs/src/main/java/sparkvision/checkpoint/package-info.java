@@ -10,7 +10,7 @@
  *       residual-0.safetensors ...             what a bfloat16 exchange owes, with one
  *       state.json                             step, cursor, seed, configuration, history
  *       MANIFEST.json                          step, and name, length, CRC32C of every file above
- *   RUN/checkpoints/.tmp-step-000000000400-UUID/   one that is being written
+ *   RUN/checkpoints/.tmp-UUID-step-000000000400/   one that is being written
  * </pre>
  *
  * <p>Commit: every part is written into the temporary sibling directory and closed; the manifest

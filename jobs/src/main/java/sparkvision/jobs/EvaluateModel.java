@@ -237,8 +237,7 @@ final class EvaluateModel extends ConfJob<EvaluateModel.Settings> {
     Optional<RunState> state = weights.state();
     List<String> classes = shards.classes();
     Figures figures = Figures.of(scores, classes);
-    RunState.History history =
-        state.map(RunState::history).orElse(new RunState.History(List.of(), List.of(), List.of()));
+    RunState.History history = state.map(RunState::history).orElseGet(RunState.History::empty);
     SortedMap<String, String> configuration = ConfigReader.flatten(settings);
     state.ifPresent(
         s -> s.settings().forEach((key, value) -> configuration.put("train." + key, value)));

@@ -154,7 +154,7 @@ final class Inspect implements Callable<Integer> {
     node.put("model", state.modelConfig().getString("name"));
     node.put("parameters", state.parameters());
     node.put("step", checkpoint.step());
-    node.put("epoch", (double) checkpoint.step() / state.stepsPerEpoch());
+    node.put("epoch", state.epochs());
     node.put("total-steps", state.totalSteps());
     node.put("ranks", state.ranks());
     node.put("seed", state.seed());

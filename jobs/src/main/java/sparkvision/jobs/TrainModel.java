@@ -5,6 +5,7 @@ import org.apache.hadoop.fs.Path;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import sparkvision.data.Course;
 import sparkvision.report.Report;
 import sparkvision.train.RunState;
 import sparkvision.train.TrainConfig;
@@ -40,28 +41,27 @@ final class TrainModel extends ConfJob<TrainConfig> {
       Trainer trainer =
           new Trainer(context, config, ConfigReader.flatten(config), Sparkvision.version(), bar);
       PreflightTraining.brief(spark, config);
-      state = trainer.run();
+      state = Signals.during(trainer::stop, trainer::run);
     }
     System.out.printf(
         "Trained %d steps (%d epochs); checkpoints: %s%n",
-        state.step(),
-        state.step() / state.stepsPerEpoch(),
-        new Path(config.output(), "checkpoints"));
+        state.step(), (long) state.epochs(), new Path(config.output(), "checkpoints"));
   }
 
   /** Epoch, round, loss, images per second and time left. */
   private static final class Bar implements TrainListener, AutoCloseable {
 
     private Progress progress;
-    private int stepsPerEpoch;
+    private Course course;
 
     @Override
-    public void started(long step, long totalSteps, int stepsPerEpoch, int ranks, long images) {
-      this.stepsPerEpoch = stepsPerEpoch;
+    public void started(RunState state, long images) {
+      close();
+      course = state.course();
       System.err.printf(
           "Training on %d ranks with %d images each a step, %d steps an epoch%n",
-          ranks, images, stepsPerEpoch);
-      progress = new Progress("train", "steps", step, totalSteps);
+          state.ranks(), images, course.stepsPerEpoch());
+      progress = new Progress("train", "steps", state.step(), state.totalSteps());
     }
 
     @Override
@@ -71,7 +71,7 @@ final class TrainModel extends ConfJob<TrainConfig> {
           String.format(
               Locale.ROOT,
               "epoch %d, loss %.4f, %.0f images/s",
-              (round.step() - 1) / stepsPerEpoch + 1,
+              course.epoch(round.step() - 1) + 1,
               round.loss(),
               round.imagesPerSecond()));
     }

@@ -13,6 +13,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.spark.SparkConf;
@@ -32,9 +33,9 @@ import sparkvision.data.TaskBytes;
  * heartbeats and failures, and averages for {@link DriverExchange}.
  *
  * <p>A round is complete when every rank has told it; a sum runs in rank order, so its bits do not
- * depend on who came first. If no rank completes anything for as long as the deadline, the segment
- * fails for all, and the reason names the ranks that are missing, where they run, what they did and
- * when they were last heard.
+ * depend on who came first. If a rank that others wait for neither arrives nor gets from one thing
+ * to the next for as long as the deadline, the segment fails for all, and the reason names such
+ * ranks, where they run, what they did and when they were last heard.
  */
 final class Coordinator implements Closeable {
 
@@ -48,7 +49,8 @@ final class Coordinator implements Closeable {
 
   private final int ranks;
   private final int timeoutSeconds;
-  private final Consumer<List<RoundReport>> rounds;
+  private final Function<List<RoundReport>, Exchange.Decision> rounds;
+  private final Consumer<SegmentTask.Written> written;
   private final Runnable cancel;
   private final TransportContext context;
   private final TransportServer server;
@@ -67,9 +69,9 @@ final class Coordinator implements Closeable {
   private final RpcResponseCallback[] greeting;
   private final Arrival[] arrived;
   private final Beat[] beats;
-  private long lastWordNanos = System.nanoTime();
+  private final long[] progressNanos;
   private RankFailure failure;
-  private boolean stopping;
+  private List<Integer> overdue = List.of();
 
   private record Arrival(RoundReport report, float[] values, RpcResponseCallback callback) {}
 
@@ -83,23 +85,29 @@ final class Coordinator implements Closeable {
   /**
    * Listens on the driver's host.
    *
-   * @param rounds is told each complete round's reports, in rank order, before the ranks go on
+   * @param rounds is told each complete round's reports, in rank order, and says what the ranks do
+   *     then
+   * @param written is told of every rank's part of a checkpoint
    * @param cancel ends the ranks' tasks when the deadline has passed
    */
   Coordinator(
       Transport transport,
       int ranks,
       int timeoutSeconds,
-      Consumer<List<RoundReport>> rounds,
+      Function<List<RoundReport>, Exchange.Decision> rounds,
+      Consumer<SegmentTask.Written> written,
       Runnable cancel) {
     this.ranks = ranks;
     this.timeoutSeconds = timeoutSeconds;
     this.rounds = rounds;
+    this.written = written;
     this.cancel = cancel;
     this.peers = new DriverLink.Peer[ranks];
     this.greeting = new RpcResponseCallback[ranks];
     this.arrived = new Arrival[ranks];
     this.beats = new Beat[ranks];
+    this.progressNanos = new long[ranks];
+    Arrays.fill(progressNanos, System.nanoTime());
     this.context = transport.context(new Handler());
     SparkConf spark = SparkEnv.get().conf();
     this.host = spark.get("spark.driver.host");
@@ -116,16 +124,11 @@ final class Coordinator implements Closeable {
     return Optional.ofNullable(failure);
   }
 
-  /** Ends the segment, with a checkpoint, at the next round. */
-  synchronized void stop() {
-    stopping = true;
-  }
-
-  /** Spark's names of the executors whose ranks have fallen silent. */
-  synchronized List<String> silentExecutors() {
-    return IntStream.range(0, ranks)
-        .filter(rank -> peers[rank] != null && silent(rank))
-        .mapToObj(rank -> peers[rank].executor())
+  /** Spark's names of the executors whose ranks have missed the deadline. */
+  synchronized List<String> overdueExecutors() {
+    return overdue.stream()
+        .filter(rank -> peers[rank] != null)
+        .map(rank -> peers[rank].executor())
         .distinct()
         .toList();
   }
@@ -141,12 +144,12 @@ final class Coordinator implements Closeable {
     if (refused(callback)) {
       return;
     }
-    lastWordNanos = System.nanoTime();
     peers[rank] = peer;
     greeting[rank] = callback;
     if (Arrays.asList(greeting).contains(null)) {
       return;
     }
+    Arrays.fill(progressNanos, System.nanoTime());
     byte[] all = TaskBytes.pack(new DriverLink.Peers(Arrays.asList(peers), token));
     for (RpcResponseCallback each : greeting) {
       each.onSuccess(ByteBuffer.wrap(all));
@@ -158,21 +161,21 @@ final class Coordinator implements Closeable {
     if (refused(arrival.callback())) {
       return;
     }
-    lastWordNanos = System.nanoTime();
     arrived[arrival.report().rank()] = arrival;
     if (!missing().isEmpty()) {
       return;
     }
     List<Arrival> round = List.of(arrived);
     Arrays.fill(arrived, null);
+    Arrays.fill(progressNanos, System.nanoTime());
+    Exchange.Decision decision = rounds.apply(round.stream().map(Arrival::report).toList());
     float[] mean = mean(round.stream().map(Arrival::values).toList());
     ByteBuffer answer =
         ByteBuffer.allocate(1 + 4 * mean.length)
             .order(ByteOrder.LITTLE_ENDIAN)
-            .put((stopping ? Exchange.Decision.STOP : Exchange.Decision.GO_ON).code());
+            .put(decision.code());
     answer.asFloatBuffer().put(mean);
     answer.rewind();
-    rounds.accept(round.stream().map(Arrival::report).toList());
     for (Arrival each : round) {
       each.callback().onSuccess(answer.duplicate());
     }
@@ -202,15 +205,18 @@ final class Coordinator implements Closeable {
   }
 
   private synchronized void beat(int rank, String phase) {
+    if (beats[rank] == null || !beats[rank].phase().equals(phase)) {
+      progressNanos[rank] = System.nanoTime();
+    }
     beats[rank] = new Beat(phase, System.nanoTime());
   }
 
   private synchronized void checkDeadline() {
-    if (failure == null
-        && System.nanoTime() - lastWordNanos > TimeUnit.SECONDS.toNanos(timeoutSeconds)) {
-      List<Integer> missing = missing();
-      List<Integer> silent = missing.stream().filter(this::silent).toList();
-      List<Integer> named = silent.isEmpty() ? missing : silent;
+    List<Integer> late = missing().stream().filter(this::late).toList();
+    if (failure == null && !late.isEmpty()) {
+      List<Integer> silent = late.stream().filter(this::silent).toList();
+      List<Integer> named = silent.isEmpty() ? late : silent;
+      overdue = named;
       fail(
           new RankFailure(
               named.get(0),
@@ -225,8 +231,21 @@ final class Coordinator implements Closeable {
     }
   }
 
+  /** Whether a rank has stood in one place for as long as the deadline. */
+  private boolean late(int rank) {
+    return System.nanoTime() - progressNanos[rank] > TimeUnit.SECONDS.toNanos(timeoutSeconds);
+  }
+
   private boolean silent(int rank) {
     return beats[rank] == null || beats[rank].age() >= SILENT_SECONDS;
+  }
+
+  /** The rank that ran in an executor, and what it did. */
+  synchronized Optional<String> lastHeard(String executor) {
+    return IntStream.range(0, ranks)
+        .filter(rank -> peers[rank] != null && peers[rank].executor().equals(executor))
+        .mapToObj(this::lastHeard)
+        .findFirst();
   }
 
   private String lastHeard(int rank) {
@@ -282,6 +301,12 @@ final class Coordinator implements Closeable {
         case DriverLink.FAILURE -> {
           Exit exit = Exit.of(message.getInt());
           fail(new RankFailure(rank, exit, text(message)));
+          callback.onSuccess(ByteBuffer.allocate(0));
+        }
+        case DriverLink.WRITTEN -> {
+          byte[] body = new byte[message.remaining()];
+          message.get(body);
+          written.accept(TaskBytes.unpack(body, SegmentTask.Written.class));
           callback.onSuccess(ByteBuffer.allocate(0));
         }
         default -> {

@@ -163,6 +163,7 @@ final class DirectExchange implements Exchange {
     for (int chunk = 0; chunk < chunks(rank); chunk++) {
       contribute(round, rank, chunk, null);
     }
+    link.phase("waiting for the mean of step " + report.step());
     awaitMeans(round, told, report.step());
     return Decision.of(link.await(answer, "exchanging step " + report.step()).get());
   }

@@ -59,6 +59,7 @@ final class DriverLink implements AutoCloseable {
   static final byte ROUND = 1;
   static final byte FAILURE = 2;
   static final byte BEAT = 3;
+  static final byte WRITTEN = 4;
 
   private final int rank;
   private final Address address;
@@ -118,6 +119,7 @@ final class DriverLink implements AutoCloseable {
   /** What this rank does now, as "computing step 7"; messages about its silence say it. */
   void phase(String now) {
     phase = now;
+    FaultPoint.pass(rank, now);
   }
 
   /** Says where this rank listens; returns when all have. */
@@ -150,6 +152,14 @@ final class DriverLink implements AutoCloseable {
     ByteBuffer message = message(FAILURE, Integer.BYTES + sentence.length);
     message.putInt(failure.exit().code()).put(sentence).rewind();
     await(ask(message), "telling its failure");
+  }
+
+  /** Tells that this rank's parts of a checkpoint are written, or why not. */
+  void written(SegmentTask.Written written) {
+    byte[] body = TaskBytes.pack(written);
+    ByteBuffer message = message(WRITTEN, body.length);
+    message.put(body).rewind();
+    await(ask(message), "telling of its checkpoint");
   }
 
   private void beat() {

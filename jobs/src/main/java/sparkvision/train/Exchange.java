@@ -1,5 +1,7 @@
 package sparkvision.train;
 
+import java.util.Arrays;
+
 /**
  * A rank's side of averaging.
  *
@@ -12,7 +14,9 @@ interface Exchange extends AutoCloseable {
   enum Decision {
     GO_ON((byte) 0),
     /** The segment ends here with a checkpoint: the driver was asked to stop. */
-    STOP((byte) 1);
+    STOP((byte) 1),
+    /** A checkpoint of here is written while training goes on. */
+    CHECKPOINT((byte) 2);
 
     private final byte code;
 
@@ -25,7 +29,7 @@ interface Exchange extends AutoCloseable {
     }
 
     static Decision of(byte code) {
-      return code == STOP.code ? STOP : GO_ON;
+      return Arrays.stream(values()).filter(d -> d.code == code).findFirst().orElseThrow();
     }
   }
 

@@ -8,15 +8,17 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
+import sparkvision.data.Course;
 import sparkvision.report.Report;
 
 /**
  * {@code state.json} of a checkpoint: where training stands, what it was made with, and how it
  * went.
  *
- * <p>The cursor is the step: epoch and position in its sample order follow from it and {@code
- * stepsPerEpoch}.
+ * <p>The cursor is the step: epoch and position in its sample order follow from it and the course.
  *
+ * @param ranks that wrote the checkpoint
+ * @param wantedRanks with which the run goes on where there are slots for them
  * @param model the model's keys, HOCON
  * @param inputSize of the network, pixels or voxels along each axis
  * @param settings every configuration key with its value
@@ -26,8 +28,9 @@ public record RunState(
     @JsonProperty("version") String version,
     @JsonProperty("step") long step,
     @JsonProperty("total-steps") long totalSteps,
-    @JsonProperty("steps-per-epoch") int stepsPerEpoch,
+    @JsonProperty("course") Course course,
     @JsonProperty("ranks") int ranks,
+    @JsonProperty("wanted-ranks") int wantedRanks,
     @JsonProperty("seed") long seed,
     @JsonProperty("model") String model,
     @JsonProperty("parameters") long parameters,
@@ -43,20 +46,40 @@ public record RunState(
   public record History(
       @JsonProperty("epochs") List<Report.EpochPoint> epochs,
       @JsonProperty("rounds") List<Report.RoundPoint> rounds,
-      @JsonProperty("throughput") List<Report.RankThroughput> throughput) {
+      @JsonProperty("throughput") List<Report.RankThroughput> throughput,
+      @JsonProperty("loss-sum") double lossSum,
+      @JsonProperty("loss-steps") long lossSteps) {
 
-    static History empty() {
-      return new History(List.of(), List.of(), List.of());
+    /** Rounds are kept one by one up to here, then pairs of them become one. */
+    private static final int MOST_ROUNDS = 4000;
+
+    /** Before the first step. */
+    public static History empty() {
+      return new History(List.of(), List.of(), List.of(), 0, 0);
     }
 
-    /** With the rounds of one more segment, and with the epoch that it ended, if it did. */
+    /**
+     * With the rounds of one more segment, which began at {@code start}, and with the epoch that it
+     * ended, if it did.
+     */
     History with(
+        long start,
         List<List<RoundReport>> segment,
         List<SegmentTask.Report> ranks,
         List<Report.EpochPoint> epoch) {
       List<Report.RoundPoint> allRounds = new ArrayList<>(rounds);
+      double allLoss = lossSum;
+      long allSteps = lossSteps;
+      long before = start;
       for (List<RoundReport> round : segment) {
-        allRounds.add(point(round));
+        Report.RoundPoint point = point(round);
+        allRounds.add(point);
+        allLoss += point.loss() * (point.step() - before);
+        allSteps += point.step() - before;
+        before = point.step();
+      }
+      while (allRounds.size() > MOST_ROUNDS) {
+        allRounds = halved(allRounds);
       }
       List<Report.RankThroughput> all = new ArrayList<>();
       for (SegmentTask.Report rank : ranks) {
@@ -64,27 +87,42 @@ public record RunState(
       }
       List<Report.EpochPoint> allEpochs = new ArrayList<>(epochs);
       allEpochs.addAll(epoch);
-      return new History(allEpochs, allRounds, all);
+      return epoch.isEmpty()
+          ? new History(allEpochs, allRounds, all, allLoss, allSteps)
+          : new History(allEpochs, allRounds, all, 0, 0);
     }
 
-    /** The step of the last evaluation; 0 before the first. */
-    long evaluatedStep() {
-      return epochs.isEmpty() ? 0 : epochs.get(epochs.size() - 1).step();
-    }
-
-    /** Mean training loss from step {@code start} on, {@code segment} included. */
-    double meanLoss(long start, List<List<RoundReport>> segment) {
-      double lossSum = 0;
-      long steps = 0;
-      long before = 0;
-      for (Report.RoundPoint round : with(segment, List.of(), List.of()).rounds()) {
-        if (round.step() > start) {
-          lossSum += round.loss() * (round.step() - Math.max(before, start));
-          steps += round.step() - Math.max(before, start);
-        }
-        before = round.step();
+    /** Two rounds in a row as one, whose seconds and drift are their means. */
+    private static List<Report.RoundPoint> halved(List<Report.RoundPoint> rounds) {
+      List<Report.RoundPoint> half = new ArrayList<>();
+      for (int i = 1; i < rounds.size(); i += 2) {
+        Report.RoundPoint a = rounds.get(i - 1);
+        Report.RoundPoint b = rounds.get(i);
+        boolean first = a.computeSeconds() + a.waitSeconds() > b.computeSeconds() + b.waitSeconds();
+        half.add(
+            new Report.RoundPoint(
+                b.step(),
+                (a.loss() + b.loss()) / 2,
+                b.learningRate(),
+                (a.imagesPerSecond() + b.imagesPerSecond()) / 2,
+                (a.computeSeconds() + b.computeSeconds()) / 2,
+                (a.waitSeconds() + b.waitSeconds()) / 2,
+                (a.exchangeSeconds() + b.exchangeSeconds()) / 2,
+                (first ? a : b).slowestRank(),
+                (a.drift() + b.drift()) / 2));
       }
-      return lossSum / steps;
+      if (rounds.size() % 2 == 1) {
+        half.add(rounds.get(rounds.size() - 1));
+      }
+      return half;
+    }
+
+    /**
+     * Mean training loss since the last evaluation, {@code segment} from {@code start} included.
+     */
+    double meanLoss(long start, List<List<RoundReport>> segment) {
+      History all = with(start, segment, List.of(), List.of());
+      return all.lossSum / all.lossSteps;
     }
 
     private Report.RankThroughput add(SegmentTask.Report ended, List<List<RoundReport>> segment) {
@@ -135,6 +173,53 @@ public record RunState(
 
   private static double mean(List<RoundReport> round, ToDoubleFunction<RoundReport> value) {
     return round.stream().mapToDouble(value).average().orElseThrow();
+  }
+
+  /** Where training stands later. */
+  RunState at(long later, History laterHistory) {
+    return new RunState(
+        version,
+        later,
+        totalSteps,
+        course,
+        ranks,
+        wantedRanks,
+        seed,
+        model,
+        parameters,
+        inputSize,
+        classes,
+        mean,
+        std,
+        fingerprint,
+        settings,
+        laterHistory);
+  }
+
+  /** The same from here on with other ranks. */
+  RunState with(int otherRanks, Course otherCourse, long otherTotalSteps) {
+    return new RunState(
+        version,
+        step,
+        otherTotalSteps,
+        otherCourse,
+        otherRanks,
+        wantedRanks,
+        seed,
+        model,
+        parameters,
+        inputSize,
+        classes,
+        mean,
+        std,
+        fingerprint,
+        settings,
+        history);
+  }
+
+  /** Epochs that lie behind. */
+  public double epochs() {
+    return course.epochs(step);
   }
 
   /** The value of a configuration key that is a whole number. */

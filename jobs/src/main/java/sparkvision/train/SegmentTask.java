@@ -3,11 +3,9 @@ package sparkvision.train;
 import com.typesafe.config.Config;
 import java.io.IOException;
 import java.io.Serializable;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
@@ -17,9 +15,11 @@ import scala.collection.JavaConverters;
 import scala.runtime.AbstractFunction1;
 import sparkvision.JobException.Exit;
 import sparkvision.checkpoint.Checkpoint;
+import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.checkpoint.Part;
 import sparkvision.data.Batch;
 import sparkvision.data.BatchLoader;
+import sparkvision.data.Course;
 import sparkvision.data.DataException;
 import sparkvision.data.SampleOrder;
 import sparkvision.data.ShardSet;
@@ -30,14 +30,14 @@ import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
 import sparkvision.weights.HostTensor;
-import sparkvision.weights.Safetensors;
 
 /**
  * What one rank does in one segment: restore, train and average, write its parts of the checkpoint.
  *
  * <p>It runs as a barrier task; the partition is the rank. Nothing survives it in the executor: the
  * next segment restores from the checkpoint that this one ends with, exactly as a resumed run does.
- * Its result is a packed {@link Report}.
+ * Checkpoints in between are written in the background ({@link PartWriter}), where the driver wants
+ * one; they stand behind an averaging and change no number. Its result is a packed {@link Report}.
  */
 final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<byte[]>>
     implements Serializable {
@@ -51,10 +51,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
    * batches.
    *
    * @param firstStep steps that lie behind the checkpoint it starts from
-   * @param endStep steps that will lie behind the checkpoint it ends with
+   * @param endStep steps that will lie behind the checkpoint it ends with, unless it is stopped
+   * @param course where each step's samples stand
+   * @param scheduleSteps of the learning rate's schedule
+   * @param byEpochs whether that schedule goes by epochs, and not by steps
    * @param init a safetensors file; none: random weights
    * @param restoreFrom a checkpoint directory; none: initial weights
-   * @param staged the temporary directory that becomes the next checkpoint
+   * @param restoreRanks how many ranks wrote it
+   * @param staging what the names of temporary checkpoint directories begin with
    */
   record Plan(
       String shards,
@@ -73,25 +77,41 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       Objective objective,
       int repeats,
       TrainConfig.Loader loader,
-      int stepsPerEpoch,
+      Course course,
       long totalSteps,
+      long scheduleSteps,
+      boolean byEpochs,
       long firstStep,
       long endStep,
       String init,
       String restoreFrom,
-      String staged,
+      int restoreRanks,
+      String staging,
       DriverLink.Address coordinator,
       SerializableConfiguration hadoop)
       implements Serializable {}
 
   /**
-   * What a rank leaves behind.
+   * What a rank leaves behind in a checkpoint.
    *
+   * @param step steps that lie behind it
    * @param parts the files it wrote
    * @param lastExchangeSeconds the averaging that no {@link RoundReport} tells of
    */
-  record Report(int rank, String host, List<Part> parts, double lastExchangeSeconds)
-      implements Serializable {}
+  record Report(int rank, String host, long step, List<Part> parts, double lastExchangeSeconds)
+      implements Serializable {
+
+    Report with(List<Part> written) {
+      return new Report(rank, host, step, written, lastExchangeSeconds);
+    }
+  }
+
+  /**
+   * A rank's word on a checkpoint that it wrote in the background.
+   *
+   * @param failure why there are no parts; empty if there are
+   */
+  record Written(Report report, String failure) implements Serializable {}
 
   private final Plan plan;
 
@@ -107,11 +127,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       try {
         byte[] report = TaskBytes.pack(run(rank, transport, driver));
         return JavaConverters.asScalaIterator(List.of(report).iterator());
-      } catch (Divergence e) {
-        driver.fail(new RankFailure(rank, Exit.DIVERGED, e.getMessage()));
-        throw e;
-      } catch (DataException | IllegalArgumentException e) {
-        driver.fail(new RankFailure(rank, Exit.DATA, e.getMessage()));
+      } catch (Exception | OutOfMemoryError e) {
+        tell(driver, rank, e);
         throw e;
       }
     } catch (IOException e) {
@@ -120,6 +137,29 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException(String.format("Rank %d was interrupted", rank), e);
+    }
+  }
+
+  /** Tells the driver why this rank gives up. */
+  private static void tell(DriverLink driver, int rank, Throwable failure) {
+    Exit exit = Exit.CLUSTER;
+    String sentence = Transport.reason(failure);
+    if (failure instanceof Divergence) {
+      exit = Exit.DIVERGED;
+    } else if (failure instanceof DataException || failure instanceof IllegalArgumentException) {
+      exit = Exit.DATA;
+    } else {
+      String memory =
+          failure instanceof OutOfMemoryError ? " (" + LostExecutors.OUT_OF_MEMORY + ")" : "";
+      sentence =
+          sentence.startsWith("Cannot go on with rank")
+              ? sentence
+              : String.format("Cannot go on with rank %d: %s%s", rank, sentence, memory);
+    }
+    try {
+      driver.fail(new RankFailure(rank, exit, sentence));
+    } catch (RuntimeException e) {
+      failure.addSuppressed(e);
     }
   }
 
@@ -150,7 +190,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
             plan.ranks(),
             plan.firstStep() * plan.accumulateSteps(),
             plan.endStep() * plan.accumulateSteps(),
-            Math.multiplyExact(plan.stepsPerEpoch(), plan.accumulateSteps()));
+            plan.accumulateSteps(),
+            plan.course());
     EngineOptions options =
         EngineOptions.defaults().withPrecision(plan.precision()).withMemory(plan.memory());
     try (Engine engine = Engines.open(plan.engine(), graph, plan.optimizer(), options);
@@ -165,13 +206,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 plan.loader().threads(),
                 plan.loader().prefetchBytes())) {
       restore(engine, network, rank, hadoop);
-      try (Exchange exchange = open(transport, driver, engine)) {
-        Training training = new Training(rank, engine, network, loader, exchange);
+      try (Exchange exchange = open(transport, driver, engine);
+          PartWriter writer = new PartWriter(hadoop, plan.coordinator().timeoutSeconds())) {
+        Training training = new Training(rank, engine, network, loader, exchange, writer);
         training.restore(hadoop);
-        double lastExchange = training.run();
-        driver.phase("writing the checkpoint of step " + plan.endStep());
-        String host = SparkEnv.get().blockManager().blockManagerId().host();
-        return new Report(rank, host, training.write(hadoop), lastExchange);
+        return training.run();
       }
     }
   }
@@ -185,7 +224,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       return;
     }
     engine.load(read(hadoop, Checkpoint.MODEL));
-    engine.loadOptimizerState(read(hadoop, Checkpoint.optimizerFile(rank)));
+    engine.loadOptimizerState(read(hadoop, Checkpoint.optimizerFile(rank % plan.restoreRanks())));
   }
 
   private Map<String, HostTensor> read(Configuration hadoop, String file) throws IOException {
@@ -200,6 +239,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     private final Network network;
     private final BatchLoader loader;
     private final Exchange exchange;
+    private final PartWriter writer;
     private final OuterStep outer;
     private final float[] exchanged;
     private final Stopwatch compute = new Stopwatch();
@@ -208,12 +248,19 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     private double lossSum;
     private long images;
 
-    Training(int rank, Engine engine, Network network, BatchLoader loader, Exchange exchange) {
+    Training(
+        int rank,
+        Engine engine,
+        Network network,
+        BatchLoader loader,
+        Exchange exchange,
+        PartWriter writer) {
       this.rank = rank;
       this.engine = engine;
       this.network = network;
       this.loader = loader;
       this.exchange = exchange;
+      this.writer = writer;
       this.exchanged = new float[engine.averagedSize()];
       float[] theta = new float[plan.sync().gradients() ? 0 : exchanged.length];
       if (!plan.sync().gradients()) {
@@ -230,38 +277,79 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       if (!outer.state().isEmpty()) {
         outer.load(read(hadoop, Checkpoint.OUTER));
       }
-      if (exchange.residual().length > 0) {
+      // A rank more than there were owes nothing yet.
+      if (exchange.residual().length > 0 && rank < plan.restoreRanks()) {
         float[] values = read(hadoop, Checkpoint.residualFile(rank)).get(RESIDUAL).floats();
         System.arraycopy(values, 0, exchange.residual(), 0, values.length);
       }
     }
 
-    /** Returns the seconds of the last averaging. */
-    double run() {
-      long roundEnd = 0;
-      for (long step = plan.firstStep(); step < plan.endStep(); step++) {
-        double learningRate = learningRate(step);
-        if (step >= roundEnd) {
-          roundEnd = plan.sync().roundEnd(step, learningRate, plan.totalSteps());
+    Report run() throws IOException {
+      long behind = plan.firstStep();
+      long roundEnd = behind;
+      Exchange.Decision decision = Exchange.Decision.GO_ON;
+      while (behind < plan.endStep() && decision != Exchange.Decision.STOP) {
+        double learningRate = learningRate(behind);
+        if (behind == roundEnd) {
+          roundEnd =
+              Math.min(
+                  plan.endStep(), plan.sync().roundEnd(behind, learningRate, plan.totalSteps()));
         }
-        exchange.driver().phase("computing step " + (step + 1));
-        gradients(step, learningRate);
+        exchange.driver().phase("computing step " + (behind + 1));
+        requireWanted();
+        gradients(behind, learningRate);
+        behind++;
         if (plan.sync().gradients()) {
-          averageGradients(step + 1, learningRate);
+          decision = averageGradients(behind, learningRate);
         }
         compute.start();
         engine.update(learningRate);
         compute.stop();
-        long behind = step + 1;
-        if (!plan.sync().gradients() && (behind == roundEnd || behind == plan.endStep())) {
-          averageParameters(behind, learningRate);
+        if (!plan.sync().gradients() && behind == roundEnd) {
+          decision = averageParameters(behind, learningRate);
+        }
+        if (decision == Exchange.Decision.CHECKPOINT) {
+          writeInBackground(behind);
+          decision = Exchange.Decision.GO_ON;
         }
       }
-      return exchanging.reset();
+      writer.finish();
+      exchange.driver().phase("writing the checkpoint of step " + behind);
+      return report(behind, writer.write(parts(), staged(behind)));
+    }
+
+    /** A cancelled segment is not computed to its end. */
+    private void requireWanted() {
+      if (TaskContext.get().isInterrupted()) {
+        throw new IllegalStateException(
+            String.format("Cannot go on with rank %d: its segment was cancelled", rank));
+      }
+    }
+
+    private void writeInBackground(long behind) {
+      compute.start();
+      PartWriter.Parts parts = parts();
+      compute.stop();
+      Report report = report(behind, List.of());
+      writer.start(
+          parts,
+          staged(behind),
+          written -> exchange.driver().written(new Written(report.with(written), "")),
+          failure -> exchange.driver().written(new Written(report, failure)));
+    }
+
+    private Report report(long behind, List<Part> written) {
+      String host = SparkEnv.get().blockManager().blockManagerId().host();
+      return new Report(rank, host, behind, written, exchanging.seconds());
+    }
+
+    private Path staged(long behind) {
+      return CheckpointStore.staged(plan.staging(), behind);
     }
 
     private double learningRate(long step) {
-      return plan.learningRate().at(step, plan.totalSteps(), plan.stepsPerEpoch());
+      long scheduled = plan.byEpochs() ? plan.course().equivalentStep(step) : step;
+      return plan.learningRate().at(scheduled, plan.scheduleSteps(), plan.course().stepsPerEpoch());
     }
 
     private void gradients(long step, double learningRate) {
@@ -288,26 +376,30 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       }
     }
 
-    private void averageGradients(long behind, double learningRate) {
+    private Exchange.Decision averageGradients(long behind, double learningRate) {
       RoundReport report = report(behind, learningRate, 0);
       exchanging.start();
       engine.readGradients(exchanged);
       requireFinite("gradient", exchanged, behind, rank, learningRate);
-      exchange.average(exchanged, report);
+      Exchange.Decision decision = exchange.average(exchanged, report);
+      requireFinite("mean gradient", exchanged, behind, rank, learningRate);
       engine.writeGradients(exchanged);
       exchanging.stop();
+      return decision;
     }
 
-    private void averageParameters(long behind, double learningRate) {
+    private Exchange.Decision averageParameters(long behind, double learningRate) {
       engine.readAveraged(exchanged);
       RoundReport report = report(behind, learningRate, outer.drift(exchanged));
       exchanging.start();
       requireFinite("weight", exchanged, behind, rank, learningRate);
       outer.prepare(exchanged);
-      exchange.average(exchanged, report);
+      Exchange.Decision decision = exchange.average(exchanged, report);
       outer.apply(exchanged);
+      requireFinite("mean weight", exchanged, behind, rank, learningRate);
       engine.writeAveraged(exchanged);
       exchanging.stop();
+      return decision;
     }
 
     private RoundReport report(long behind, double learningRate, double drift) {
@@ -328,22 +420,20 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     }
 
     /** Every rank writes what is its own; all hold the same model, rank 0 writes it. */
-    List<Part> write(Configuration hadoop) throws IOException {
-      Path staged = new Path(plan.staged());
-      FileSystem files = staged.getFileSystem(hadoop);
-      List<Part> parts = new ArrayList<>();
+    private PartWriter.Parts parts() {
+      PartWriter.Parts parts = new PartWriter.Parts();
       if (rank == 0) {
-        parts.add(part(files, staged, Checkpoint.MODEL, engine.state()));
+        parts.add(Checkpoint.MODEL, engine.state());
         if (!outer.state().isEmpty()) {
-          parts.add(part(files, staged, Checkpoint.OUTER, outer.state()));
+          parts.add(Checkpoint.OUTER, outer.state());
         }
       }
-      parts.add(part(files, staged, Checkpoint.optimizerFile(rank), engine.optimizerState()));
+      parts.add(Checkpoint.optimizerFile(rank), engine.optimizerState());
       float[] residual = exchange.residual();
       if (residual.length > 0) {
-        Map<String, HostTensor> tensors =
-            Map.of(RESIDUAL, HostTensor.of(residual, residual.length));
-        parts.add(part(files, staged, Checkpoint.residualFile(rank), tensors));
+        parts.add(
+            Checkpoint.residualFile(rank),
+            Map.of(RESIDUAL, HostTensor.of(residual.clone(), residual.length)));
       }
       return parts;
     }
@@ -360,12 +450,6 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 what, value, step, rank, learningRate));
       }
     }
-  }
-
-  private static Part part(
-      FileSystem files, Path staged, String name, Map<String, HostTensor> tensors)
-      throws IOException {
-    return Part.write(files, staged, name, out -> Safetensors.write(out, tensors, Map.of()));
   }
 
   /** A loss that is not finite. */
@@ -389,9 +473,13 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       total += System.nanoTime() - started;
     }
 
+    double seconds() {
+      return total / 1e9;
+    }
+
     /** Seconds so far; starts again at zero. */
     double reset() {
-      double seconds = total / 1e9;
+      double seconds = seconds();
       total = 0;
       return seconds;
     }

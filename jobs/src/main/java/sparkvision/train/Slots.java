@@ -12,6 +12,11 @@ public final class Slots {
 
   private Slots() {}
 
+  /** Those of the executors that Spark believes to live. */
+  static int now(SparkContext spark) {
+    return spark.maxNumConcurrentTasks(spark.resourceProfileManager().defaultResourceProfile());
+  }
+
   /**
    * Waits for executors to register.
    *
@@ -25,8 +30,7 @@ public final class Slots {
     int seen = 0;
     int steady = 0;
     while (true) {
-      int now =
-          spark.maxNumConcurrentTasks(spark.resourceProfileManager().defaultResourceProfile());
+      int now = now(spark);
       if (wanted > 0 && now >= wanted) {
         return wanted;
       }
@@ -45,5 +49,16 @@ public final class Slots {
       }
       TimeUnit.MILLISECONDS.sleep(300);
     }
+  }
+
+  /** Waits until there are {@code wanted}, or until the time is up; returns how many there are. */
+  static int upTo(SparkContext spark, int wanted, Duration patience) throws InterruptedException {
+    Instant deadline = Instant.now().plus(patience);
+    int now = now(spark);
+    while (now < wanted && Instant.now().isBefore(deadline)) {
+      TimeUnit.MILLISECONDS.sleep(100);
+      now = now(spark);
+    }
+    return now;
   }
 }

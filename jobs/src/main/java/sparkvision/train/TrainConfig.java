@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import sparkvision.data.Course;
 import sparkvision.data.ImageTransform;
 import sparkvision.data.transform.Augment;
 import sparkvision.data.transform.ColorJitter;
@@ -54,6 +55,7 @@ public record TrainConfig(
     VolumeTransform.Options volumes,
     Loader loader,
     Checkpoints checkpoint,
+    int replacementSeconds,
     int timeoutSeconds) {
 
   /** Through what ranks average. */
@@ -93,6 +95,7 @@ public record TrainConfig(
         "sync.wire",
         spelled(sync.wire()),
         "float32 with exchange=driver");
+    atLeast("replacement-seconds", replacementSeconds, 0);
     atLeast("timeout-seconds", timeoutSeconds, 1);
     check(
         labelSmoothing >= 0 && labelSmoothing < 1,
@@ -114,13 +117,15 @@ public record TrainConfig(
   }
 
   /** Optimizer steps of the whole run. */
-  long totalSteps(int stepsPerEpoch) {
-    return iterations > 0 ? iterations : (long) epochs * stepsPerEpoch;
+  long totalSteps(Course course) {
+    return iterations > 0 ? iterations : course.endOf(epochs - 1);
   }
 
-  /** Optimizer steps between two evaluations. */
-  long stepsPerEvaluation(int stepsPerEpoch) {
-    return evaluateEvery > 0 ? evaluateEvery : stepsPerEpoch;
+  /** The optimizer step of the next evaluation behind {@code step}. */
+  long nextEvaluation(Course course, long step) {
+    return evaluateEvery > 0
+        ? (step / evaluateEvery + 1) * evaluateEvery
+        : course.endOf(course.epoch(step));
   }
 
   /** Images of one rank in one optimizer step. */
@@ -320,10 +325,18 @@ public record TrainConfig(
   }
 
   /** When to commit and what to keep. */
-  public record Checkpoints(int everySteps, int keepLast, boolean keepBest, int keepEveryEpochs) {
+  public record Checkpoints(
+      int everySteps,
+      int everySeconds,
+      int toleratedFailures,
+      int keepLast,
+      boolean keepBest,
+      int keepEveryEpochs) {
 
     public Checkpoints {
       atLeast("checkpoint.every-steps", everySteps, 0);
+      atLeast("checkpoint.every-seconds", everySeconds, 0);
+      atLeast("checkpoint.tolerated-failures", toleratedFailures, 0);
       atLeast("checkpoint.keep-last", keepLast, 1);
       atLeast("checkpoint.keep-every-epochs", keepEveryEpochs, 0);
     }

@@ -6,11 +6,11 @@ import sparkvision.report.Report;
 public interface TrainListener {
 
   /**
-   * Training begins, or goes on, at {@code step} of {@code totalSteps}.
+   * Training begins, or goes on with another number of ranks.
    *
    * @param images of one rank in one step
    */
-  void started(long step, long totalSteps, int stepsPerEpoch, int ranks, long images);
+  void started(RunState state, long images);
 
   /** One round was averaged. */
   void round(Report.RoundPoint round);

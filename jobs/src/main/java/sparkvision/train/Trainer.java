@@ -5,16 +5,21 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
-import org.apache.spark.SparkException;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.util.SerializableConfiguration;
 import sparkvision.JobException;
@@ -23,6 +28,7 @@ import sparkvision.checkpoint.Checkpoint;
 import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.checkpoint.Part;
 import sparkvision.checkpoint.RunLock;
+import sparkvision.data.Course;
 import sparkvision.data.ShardManifest;
 import sparkvision.data.ShardSet;
 import sparkvision.report.Report;
@@ -30,27 +36,36 @@ import sparkvision.report.Report;
 /** The driver's side of training: plans segments, runs them, commits their checkpoints. */
 public final class Trainer {
 
-  /** Attempts at one segment before the job gives up. */
+  /** Failures without a new checkpoint in between, before the job gives up. */
   private static final int ATTEMPTS = 4;
+
+  /** How long to wait for Spark's word on what became of executors, and for a job to end. */
+  private static final int SETTLE_SECONDS = 2;
+
+  private static final int END_SECONDS = 20;
 
   /**
    * Keys that a resumed run may change. Of these only {@code epochs} and {@code iterations} change
    * what is computed from here on: where training ends, and with it the course of the learning
-   * rate.
+   * rate; and {@code ranks}, which cuts the rest of the epoch anew.
    */
   private static final List<String> FREE =
       List.of(
           "input",
           "output",
           "validation",
+          "init", // a resumed run does not read it
           "epochs",
           "iterations",
           "exchange",
           "memory",
+          "segmentation.evaluation",
+          "segmentation.stride-",
           "loader.threads",
           "loader.prefetch-bytes",
-          "checkpoint.keep-",
-          "ranks", // their number is compared
+          "checkpoint.",
+          "ranks",
+          "replacement-seconds",
           "timeout-seconds");
 
   private final JavaSparkContext spark;
@@ -67,6 +82,9 @@ public final class Trainer {
   private final Config model;
   private final Objective objective;
   private final long parameters;
+  private final LostExecutors lost = new LostExecutors();
+  private volatile Committed last; // what training goes on from, whatever happens
+  private volatile boolean stopping;
 
   /**
    * @param settings every key of {@code config} with its value, for the record
@@ -107,60 +125,146 @@ public final class Trainer {
     validation.ifPresent(this::checkValidation);
   }
 
-  /** Trains to the end, from the newest checkpoint if there is one; returns the last state. */
+  /** Asks the run to end with a checkpoint behind the next averaging; for another thread. */
+  public void stop() {
+    if (!stopping) {
+      stopping = true;
+      listener.note("Stopping with a checkpoint behind the next averaging");
+    }
+  }
+
+  /**
+   * Trains to the end, from the newest checkpoint if there is one; returns the last state.
+   *
+   * @throws JobException if it cannot, or (exit code 143) if it was asked to {@link #stop}
+   */
   public RunState run() throws IOException, InterruptedException {
     Path run = new Path(output);
     FileSystem files = run.getFileSystem(hadoop);
+    spark.sc().addSparkListener(lost);
     try (RunLock lock = RunLock.acquire(files, run)) {
       CheckpointStore store = new CheckpointStore(files, run);
       store.sweep(lock);
-      Optional<Checkpoint> newest = store.newest(listener::note);
-      int wanted = config.ranks();
-      if (wanted == 0 && newest.isPresent()) {
-        wanted = newest.get().state(RunState.class).ranks();
+      last = start(store.newest(listener::note));
+      listener.started(last.state(), config.imagesPerStep());
+      int failures = 0;
+      while (last.state().step() < last.state().totalSteps()) {
+        requireGoing();
+        long before = last.state().step();
+        try {
+          segment(store, lock);
+          failures = 0;
+        } catch (SegmentFailure e) {
+          failures = last.state().step() > before ? 1 : failures + 1;
+          recover(e, failures);
+          store.sweep(lock);
+        }
+        plan();
       }
-      Duration timeout = Duration.ofSeconds(config.timeoutSeconds());
-      int ranks = Slots.await(spark.sc(), wanted, timeout);
-      int stepsPerEpoch = stepsPerEpoch(ranks);
-      long totalSteps = config.totalSteps(stepsPerEpoch);
-      RunState state = initial(ranks, stepsPerEpoch, totalSteps);
-      Path checkpoint = null;
-      if (newest.isPresent()) {
-        RunState found = newest.get().state(RunState.class);
-        checkResumable(found, state);
-        checkpoint = newest.get().directory();
-        state = at(state, found.step(), found.history());
-        listener.note(String.format("Resuming from %s", checkpoint));
-      } else if (config.init().isPresent()) {
+      return last.state();
+    } finally {
+      spark.sc().removeSparkListener(lost);
+    }
+  }
+
+  private void requireGoing() {
+    if (stopping) {
+      throw new JobException(
+          Exit.STOPPED,
+          String.format(
+              "Stopped behind step %d; checkpoint: %s (the same command goes on from there)",
+              last.state().step(), last.name()));
+    }
+  }
+
+  /** Where training begins. */
+  private Committed start(Optional<Checkpoint> newest) throws IOException, InterruptedException {
+    RunState found = newest.isPresent() ? newest.get().state(RunState.class) : null;
+    int wanted = config.ranks();
+    if (wanted == 0 && found != null) {
+      wanted = found.wantedRanks();
+    }
+    int ranks = Slots.await(spark.sc(), wanted, Duration.ofSeconds(config.timeoutSeconds()));
+    RunState state = initial(ranks);
+    if (found == null) {
+      if (config.init().isPresent()) {
         listener.note(startingWeights().summary());
       }
-      listener.started(state.step(), totalSteps, stepsPerEpoch, ranks, config.imagesPerStep());
-      int attempt = 1;
-      while (state.step() < totalSteps) {
-        try {
-          Committed committed = segment(store, lock, state, checkpoint);
-          checkpoint = committed.directory();
-          state = committed.state();
-          attempt = 1;
-        } catch (SparkException e) {
-          if (attempt++ == ATTEMPTS) {
-            throw new JobException(
-                Exit.CLUSTER,
-                String.format(
-                    "Cannot finish the segment after step %d: it failed %d times, last because %s"
-                        + " (run the same command again to resume)",
-                    state.step(), ATTEMPTS, Transport.reason(e)),
-                e);
-          }
-          listener.note(
-              String.format(
-                  "Segment after step %d failed, trying again from its checkpoint: %s",
-                  state.step(), Transport.reason(e)));
-          store.sweep(lock);
-          Slots.await(spark.sc(), ranks, timeout);
-        }
-      }
-      return state;
+      return new Committed(null, state, ranks);
+    }
+    checkResumable(found, state);
+    listener.note(String.format("Resuming from %s", newest.get().directory()));
+    Course course = found.course().recut(found.step(), state.course().samplesPerStep());
+    if (found.ranks() != ranks) {
+      listener.note(rankChange(found.step(), found.ranks(), ranks));
+    }
+    return new Committed(
+        newest.get().directory(),
+        state.at(found.step(), found.history()).with(ranks, course, config.totalSteps(course)),
+        found.ranks());
+  }
+
+  private static String rankChange(long step, int from, int to) {
+    return String.format(
+        "Going on from step %d with %d ranks in place of %d (%s)",
+        step,
+        to,
+        from,
+        to < from
+            ? "the optimizer state of the others is left"
+            : "the new ones begin with the optimizer state of the first ones");
+  }
+
+  /** Says what happened, gives the cluster time, or ends the run. */
+  private void recover(SegmentFailure failure, int failures) throws InterruptedException {
+    long step = last.state().step();
+    if (failures == ATTEMPTS) {
+      throw new JobException(
+          Exit.CLUSTER,
+          String.format(
+              "Cannot get beyond step %d: it failed %d times, last because %s (run the same command"
+                  + " again to resume)",
+              step, ATTEMPTS, failure.getMessage()),
+          failure);
+    }
+    listener.note(String.format("Going back to step %d: %s", step, failure.getMessage()));
+    requireGoing();
+    long pause = Math.min(config.timeoutSeconds(), (long) Math.pow(5, failures - 1.0));
+    TimeUnit.SECONDS.sleep(failures == 1 ? 0 : pause);
+  }
+
+  /** As many ranks as there are slots, but no more than wanted; where some are gone, it waits. */
+  private void plan() throws InterruptedException {
+    RunState state = last.state();
+    int slots = Slots.now(spark.sc());
+    if (slots < state.ranks()) {
+      Duration patience = Duration.ofSeconds(config.replacementSeconds());
+      listener.note(
+          String.format(
+              "%d of %d slots are left, waiting up to %d s for executors in their place"
+                  + " (replacement-seconds)",
+              slots, state.ranks(), patience.toSeconds()));
+      slots = Slots.upTo(spark.sc(), state.ranks(), patience);
+    }
+    if (slots == 0) {
+      slots = Slots.upTo(spark.sc(), 1, Duration.ofSeconds(config.timeoutSeconds()));
+    }
+    if (slots == 0) {
+      throw new JobException(
+          Exit.CLUSTER,
+          String.format(
+              "Cannot go on from step %d: no executor is left after %d s (run the same command again"
+                  + " to resume)",
+              state.step(), config.replacementSeconds() + config.timeoutSeconds()));
+    }
+    int ranks = Math.min(slots, state.wantedRanks());
+    if (ranks != state.ranks()) {
+      Course course =
+          state.course().recut(state.step(), Math.toIntExact(ranks * config.imagesPerStep()));
+      listener.note(rankChange(state.step(), state.ranks(), ranks));
+      state = state.with(ranks, course, config.totalSteps(course));
+      last = new Committed(last.directory(), state, last.ranks());
+      listener.started(state, config.imagesPerStep());
     }
   }
 
@@ -171,16 +275,68 @@ public final class Trainer {
         hadoop);
   }
 
-  private record Committed(Path directory, RunState state) {}
+  /**
+   * What training goes on from.
+   *
+   * @param directory of the checkpoint; null before the first
+   * @param state how it goes on
+   * @param ranks that wrote the checkpoint
+   */
+  private record Committed(Path directory, RunState state, int ranks) {
+    String name() {
+      return directory == null ? "none" : directory.toString();
+    }
+  }
 
-  /** From one checkpoint to the next: one barrier job, a validation, a commit. */
-  private Committed segment(CheckpointStore store, RunLock lock, RunState from, Path checkpoint)
-      throws IOException, SparkException {
+  /** From one checkpoint to the next evaluation: one barrier job, a validation, a commit. */
+  private void segment(CheckpointStore store, RunLock lock)
+      throws SegmentFailure, InterruptedException {
+    Committed start = last;
+    RunState from = start.state();
     long end = segmentEnd(from);
-    Path staged = store.stage(end);
-    List<List<RoundReport>> rounds = new ArrayList<>();
-    List<SegmentTask.Report> reports;
-    String group = "segment after step " + from.step();
+    String staging = store.staging();
+    List<List<RoundReport>> rounds = Collections.synchronizedList(new ArrayList<>());
+    try (SegmentCheckpoints checkpoints =
+        new SegmentCheckpoints(
+            config.checkpoint(),
+            store,
+            staging,
+            from.ranks(),
+            from.step(),
+            (staged, reports) -> commit(store, lock, from, staged, rounds, reports, List.of()),
+            listener,
+            () -> stopping)) {
+      List<SegmentTask.Report> reports;
+      try {
+        reports = train(start, end, staging, rounds, checkpoints);
+      } finally {
+        checkpoints.finish(config.timeoutSeconds());
+      }
+      long reached = reports.get(0).step();
+      Path staged = CheckpointStore.staged(staging, reached);
+      List<Report.EpochPoint> epoch =
+          isEvaluated(from, reached)
+              ? List.of(epochPoint(from, reached, rounds, staged))
+              : List.of();
+      commit(store, lock, from, staged, rounds, reports, epoch);
+      epoch.forEach(point -> listener.epoch(point, objective.score()));
+    } catch (SegmentFailure | InterruptedException | RuntimeException e) {
+      throw e;
+    } catch (Exception e) { // of the storage, or Spark's, which nothing declares
+      throw new SegmentFailure(Transport.reason(e), e);
+    }
+  }
+
+  /** Runs the ranks, and hears their rounds. */
+  private List<SegmentTask.Report> train(
+      Committed start,
+      long end,
+      String staging,
+      List<List<RoundReport>> rounds,
+      SegmentCheckpoints checkpoints)
+      throws SegmentFailure, InterruptedException {
+    RunState from = start.state();
+    String group = "segment " + UUID.randomUUID();
     try (Coordinator coordinator =
         new Coordinator(
             Transport.ofThisProcess(config.timeoutSeconds()),
@@ -189,54 +345,79 @@ public final class Trainer {
             round -> {
               rounds.add(round);
               listener.round(RunState.point(round));
+              return checkpoints.decide(round.get(0).step());
             },
+            checkpoints::written,
             () -> spark.sc().cancelJobGroup(group))) {
-      spark.setJobGroup(
-          group,
-          String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps()),
-          true);
+      SegmentTask task = new SegmentTask(plan(start, end, staging, coordinator));
+      String description =
+          String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps());
+      CompletableFuture<List<SegmentTask.Report>> job =
+          CompletableFuture.supplyAsync(
+              () -> {
+                spark.setJobGroup(group, description, true);
+                return BarrierJob.run(spark, task, from.ranks(), SegmentTask.Report.class);
+              },
+              work -> new Thread(work, "segment-job").start());
       try {
-        reports =
-            BarrierJob.run(
-                spark,
-                new SegmentTask(plan(from, end, checkpoint, staged, coordinator)),
-                from.ranks(),
-                SegmentTask.Report.class);
-      } catch (Exception e) {
-        throw failure(e, coordinator, checkpoint);
-      } finally {
-        spark.clearJobGroup();
+        return await(job, coordinator);
+      } catch (ExecutionException e) {
+        throw failure(e.getCause(), coordinator, start);
       }
     }
+  }
+
+  /** Waits for the job; one that does not end when its ranks have failed is left alone. */
+  private static <R> R await(CompletableFuture<R> job, Coordinator coordinator)
+      throws InterruptedException, ExecutionException {
+    int patience = END_SECONDS;
+    while (true) {
+      try {
+        return job.get(1, TimeUnit.SECONDS);
+      } catch (TimeoutException e) {
+        if (coordinator.failure().isPresent() && patience-- == 0) {
+          throw new ExecutionException(
+              new IllegalStateException("Spark did not end the job of a failed segment"));
+        }
+      }
+    }
+  }
+
+  private void commit(
+      CheckpointStore store,
+      RunLock lock,
+      RunState from,
+      Path staged,
+      List<List<RoundReport>> rounds,
+      List<SegmentTask.Report> reports,
+      List<Report.EpochPoint> epoch)
+      throws IOException {
+    long step = reports.get(0).step();
+    List<List<RoundReport>> behind =
+        List.copyOf(rounds).stream().filter(round -> round.get(0).step() <= step).toList();
     List<Part> parts = reports.stream().flatMap(report -> report.parts().stream()).toList();
-    List<Report.EpochPoint> epoch =
-        isEvaluated(from, end) ? List.of(epochPoint(from, end, rounds, staged)) : List.of();
-    RunState state = at(from, end, from.history().with(rounds, reports, epoch));
-    Path committed = store.commit(staged, end, parts, state, lock);
-    retain(store, state);
-    epoch.forEach(point -> listener.epoch(point, objective.score()));
-    return new Committed(committed, state);
+    RunState state = from.at(step, from.history().with(from.step(), behind, reports, epoch));
+    Path committed = store.commit(staged, step, parts, state, lock);
+    last = new Committed(committed, state, state.ranks());
+    try {
+      retain(store, state);
+    } catch (IOException e) {
+      listener.note("Cannot delete old checkpoints: " + Transport.reason(e));
+    }
   }
 
-  /** Checkpoints stand where the network is evaluated, and every so many steps in between. */
   private long segmentEnd(RunState from) {
-    long evaluation = next(from.step(), config.stepsPerEvaluation(from.stepsPerEpoch()));
-    int every = config.checkpoint().everySteps();
-    long regular = every == 0 ? evaluation : next(from.step(), every);
-    return Math.min(from.totalSteps(), Math.min(evaluation, regular));
-  }
-
-  /** The next multiple of {@code every}. */
-  private static long next(long step, long every) {
-    return (step / every + 1) * every;
+    return Math.min(from.totalSteps(), config.nextEvaluation(from.course(), from.step()));
   }
 
   private boolean isEvaluated(RunState from, long end) {
-    return end == from.totalSteps() || end % config.stepsPerEvaluation(from.stepsPerEpoch()) == 0;
+    return end == segmentEnd(from);
   }
 
   private SegmentTask.Plan plan(
-      RunState from, long end, Path checkpoint, Path staged, Coordinator coordinator) {
+      Committed start, long end, String staging, Coordinator coordinator) {
+    RunState from = start.state();
+    boolean byEpochs = config.iterations() == 0;
     return new SegmentTask.Plan(
         input,
         model,
@@ -254,38 +435,42 @@ public final class Trainer {
         objective,
         config.augment().repeats(),
         config.loader(),
-        from.stepsPerEpoch(),
+        from.course(),
         from.totalSteps(),
+        byEpochs ? (long) config.epochs() * from.course().stepsPerEpoch() : config.iterations(),
+        byEpochs,
         from.step(),
         end,
         config.init().map(file -> HadoopPaths.absolute(file, hadoop)).orElse(null),
-        checkpoint == null ? null : checkpoint.toString(),
-        staged.toString(),
+        start.directory() == null ? null : start.directory().toString(),
+        start.ranks(),
+        staging,
         coordinator.address(),
         new SerializableConfiguration(hadoop));
   }
 
-  /** A rank's own words if it has left some; what only the cluster knows is worth another try. */
-  private static SparkException failure(Exception e, Coordinator coordinator, Path checkpoint)
-      throws SparkException {
+  /** What ended a segment: the loss of executors, else a rank's own words, else Spark's. */
+  private SegmentFailure failure(Throwable e, Coordinator coordinator, Committed start)
+      throws InterruptedException {
     Optional<RankFailure> told = coordinator.failure();
     if (told.isPresent() && told.get().exit() != Exit.CLUSTER) {
-      String last =
+      String good =
           told.get().exit() == Exit.DIVERGED
-              ? String.format(
-                  " (last good checkpoint: %s)", checkpoint == null ? "none" : checkpoint)
+              ? String.format(" (last good checkpoint: %s)", start.name())
               : "";
-      throw new JobException(told.get().exit(), told.get().sentence() + last, e);
+      throw new JobException(told.get().exit(), told.get().sentence() + good, e);
     }
-    if (told.isPresent()) {
-      return new SparkException(told.get().sentence(), e);
-    }
-    return e instanceof SparkException spark ? spark : new SparkException(e.getMessage(), e);
+    coordinator.overdueExecutors().forEach(spark.sc()::killAndReplaceExecutor);
+    TimeUnit.SECONDS.sleep(SETTLE_SECONDS);
+    String losses = lost.since(coordinator);
+    String sentence = told.map(RankFailure::sentence).orElse(Transport.reason(e));
+    return new SegmentFailure(
+        losses.isEmpty() || !coordinator.overdueExecutors().isEmpty() ? sentence : losses, e);
   }
 
   private Report.EpochPoint epochPoint(
       RunState from, long end, List<List<RoundReport>> rounds, Path staged) throws IOException {
-    double loss = from.history().meanLoss(from.history().evaluatedStep(), rounds);
+    double loss = from.history().meanLoss(from.step(), rounds);
     Double validationLoss = null;
     Double validationScore = null;
     if (validation.isPresent()) {
@@ -305,17 +490,21 @@ public final class Trainer {
       validationLoss = scores.loss();
       validationScore = Double.isNaN(scores.score()) ? null : scores.score();
     }
-    double epoch = (double) end / from.stepsPerEpoch();
-    return new Report.EpochPoint(epoch, end, loss, validationLoss, validationScore);
+    return new Report.EpochPoint(
+        from.course().epochs(end), end, loss, validationLoss, validationScore);
   }
 
   private void retain(CheckpointStore store, RunState state) throws IOException {
     long best = config.checkpoint().keepBest() ? bestStep(state.history()) : -1;
-    long every = (long) config.checkpoint().keepEveryEpochs() * state.stepsPerEpoch();
+    int every = config.checkpoint().keepEveryEpochs();
     store.retain(
         state.step(),
         config.checkpoint().keepLast(),
-        step -> step == best || (every > 0 && step % every == 0));
+        step ->
+            step == best
+                || state.history().epochs().stream()
+                    .anyMatch(
+                        point -> every > 0 && point.step() == step && point.epoch() % every == 0));
   }
 
   private static long bestStep(RunState.History history) {
@@ -330,10 +519,9 @@ public final class Trainer {
     return step;
   }
 
-  private int stepsPerEpoch(int ranks) {
+  private Course course(int ranks) {
     long samples = shards.manifest().samples();
-    long steps = samples / ranks / config.imagesPerStep();
-    if (steps == 0) {
+    if (samples / ranks < config.imagesPerStep()) {
       boolean accumulates = config.accumulateSteps() > 1;
       throw new IllegalArgumentException(
           String.format(
@@ -345,16 +533,18 @@ public final class Trainer {
               samples,
               ranks));
     }
-    return Math.toIntExact(steps);
+    return Course.of(Math.toIntExact(samples), Math.toIntExact(ranks * config.imagesPerStep()));
   }
 
-  private RunState initial(int ranks, int stepsPerEpoch, long totalSteps) {
+  private RunState initial(int ranks) {
     ShardManifest manifest = shards.manifest();
+    Course course = course(ranks);
     return new RunState(
         version,
         0,
-        totalSteps,
-        stepsPerEpoch,
+        config.totalSteps(course),
+        course,
+        ranks,
         ranks,
         config.seed(),
         RunState.render(model),
@@ -368,44 +558,19 @@ public final class Trainer {
         RunState.History.empty());
   }
 
-  private static RunState at(RunState state, long step, RunState.History history) {
-    return new RunState(
-        state.version(),
-        step,
-        state.totalSteps(),
-        state.stepsPerEpoch(),
-        state.ranks(),
-        state.seed(),
-        state.model(),
-        state.parameters(),
-        state.inputSize(),
-        state.classes(),
-        state.mean(),
-        state.std(),
-        state.fingerprint(),
-        state.settings(),
-        history);
-  }
-
   /** A run goes on only with what it began with. */
   private void checkResumable(RunState found, RunState wanted) {
     Set<String> keys = new TreeSet<>(found.settings().keySet());
     keys.addAll(wanted.settings().keySet());
     for (String key : keys) {
       boolean free =
-          FREE.stream().anyMatch(f -> f.endsWith("-") ? key.startsWith(f) : key.equals(f));
+          FREE.stream().anyMatch(f -> f.matches(".*[-.]") ? key.startsWith(f) : key.equals(f));
       String then = found.settings().get(key);
       String now = wanted.settings().get(key);
       if (!free && !Objects.equals(then, now)) {
         throw cannotResume(
             String.format("checkpoint was made with %s=%s, config says %s", key, then, now));
       }
-    }
-    if (found.ranks() != wanted.ranks()) {
-      throw cannotResume(
-          String.format(
-              "checkpoint holds the optimizer state of %d ranks, there are %d (set ranks=%d)",
-              found.ranks(), wanted.ranks(), found.ranks()));
     }
     if (!found.fingerprint().equals(wanted.fingerprint())) {
       throw cannotResume(

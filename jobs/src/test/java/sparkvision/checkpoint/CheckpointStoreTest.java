@@ -84,7 +84,7 @@ class CheckpointStoreTest {
 
   @Test
   void aStagedDirectoryIsNoCheckpoint() throws IOException {
-    Path staged = store.stage(100);
+    Path staged = CheckpointStore.staged(store.staging(), 100);
     Part.write(files, staged, "model.safetensors", out -> out.write(new byte[10]));
     assertThat(store.newest(skipped::add)).isEmpty();
 
@@ -141,7 +141,7 @@ class CheckpointStoreTest {
           }
         };
     CheckpointStore refused = new CheckpointStore(refusing, run);
-    Path staged = refused.stage(5);
+    Path staged = CheckpointStore.staged(refused.staging(), 5);
     assertThatThrownBy(() -> refused.commit(staged, 5, List.of(), Map.of(), lock))
         .isInstanceOf(IOException.class)
         .hasMessageContaining("the rename from")
@@ -151,7 +151,7 @@ class CheckpointStoreTest {
 
   @Test
   void doesNotCommitWhatWasSweptAway() throws IOException {
-    Path staged = store.stage(5);
+    Path staged = CheckpointStore.staged(store.staging(), 5);
     Part part = Part.write(files, staged, "model.safetensors", out -> out.write(1));
     store.sweep(lock);
     assertThatThrownBy(() -> store.commit(staged, 5, List.of(part), Map.of(), lock))
@@ -250,7 +250,7 @@ class CheckpointStoreTest {
     assertThatThrownBy(() -> lock.check())
         .isInstanceOf(JobException.class)
         .hasMessageContaining("the lock was taken over by process " + dead.pid());
-    Path staged = store.stage(9);
+    Path staged = CheckpointStore.staged(store.staging(), 9);
     assertThatThrownBy(() -> store.commit(staged, 9, List.of(), Map.of(), lock))
         .isInstanceOf(JobException.class);
     assertThat(store.committed()).isEmpty();
@@ -275,7 +275,7 @@ class CheckpointStoreTest {
   }
 
   private Path commit(long step) throws IOException {
-    Path staged = store.stage(step);
+    Path staged = CheckpointStore.staged(store.staging(), step);
     byte[] model = new byte[1000];
     byte[] optimizer = new byte[100];
     random.nextBytes(model);

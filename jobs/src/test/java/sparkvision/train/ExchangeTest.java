@@ -150,8 +150,7 @@ class ExchangeTest {
   void ranksThatNeverComeAreNamedWithinTheDeadline() throws Exception {
     AtomicBoolean cancelled = new AtomicBoolean();
     try (Coordinator coordinator =
-            new Coordinator(
-                Transport.ofThisProcess(1), 3, 1, rounds::add, () -> cancelled.set(true));
+            Ranks.coordinator(3, 1, round -> Exchange.Decision.GO_ON, () -> cancelled.set(true));
         DriverLink driver = Ranks.link(coordinator, 1)) {
       assertThatThrownBy(() -> DriverExchange.open(driver))
           .isInstanceOf(IllegalStateException.class)
@@ -319,13 +318,13 @@ class ExchangeTest {
 
   @Test
   void stoppingIsTheSameDecisionForAllRanks() throws Exception {
+    AtomicBoolean stopping = new AtomicBoolean();
     try (Coordinator coordinator =
         Ranks.coordinator(
             3,
             60,
-            round -> {
-              rounds.add(round);
-            })) {
+            round -> stopping.get() ? Exchange.Decision.STOP : Exchange.Decision.GO_ON,
+            () -> {})) {
       List<float[]> made =
           Ranks.run(
               3,
@@ -336,7 +335,7 @@ class ExchangeTest {
                   Exchange.Decision decision = Exchange.Decision.GO_ON;
                   while (decision == Exchange.Decision.GO_ON) {
                     if (rank == 1 && round == 5) {
-                      coordinator.stop();
+                      stopping.set(true);
                     }
                     decision = exchange.average(new float[9], Ranks.report(rank, round++));
                   }

@@ -7,6 +7,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /** Ranks as threads of this process, over Spark's transport. */
@@ -37,8 +38,28 @@ final class Ranks {
 
   static Coordinator coordinator(
       int ranks, int timeoutSeconds, Consumer<List<RoundReport>> rounds) {
+    return coordinator(
+        ranks,
+        timeoutSeconds,
+        round -> {
+          rounds.accept(round);
+          return Exchange.Decision.GO_ON;
+        },
+        () -> {});
+  }
+
+  static Coordinator coordinator(
+      int ranks,
+      int timeoutSeconds,
+      Function<List<RoundReport>, Exchange.Decision> rounds,
+      Runnable cancel) {
     return new Coordinator(
-        Transport.ofThisProcess(timeoutSeconds), ranks, timeoutSeconds, rounds, () -> {});
+        Transport.ofThisProcess(timeoutSeconds),
+        ranks,
+        timeoutSeconds,
+        rounds,
+        written -> {},
+        cancel);
   }
 
   static DriverLink link(Coordinator coordinator, int rank) throws InterruptedException {
