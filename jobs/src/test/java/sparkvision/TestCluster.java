@@ -31,6 +31,9 @@ public final class TestCluster
   private static final int[] LABELS = {9, 8, 0, 1};
   private static final Path DIRECTORY = Path.of("target", "test-cluster").toAbsolutePath();
 
+  /** What the next process that passes at some place does; see {@code FaultPoint}. */
+  public static final Path FAULT = DIRECTORY.resolve("fault");
+
   private static TestCluster shared;
 
   private final MiniDFSCluster hdfs;
@@ -74,6 +77,10 @@ public final class TestCluster
         new String[] {
           "spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms", "20"
         },
+        // Both do nothing until a test of faults writes the file.
+        new String[] {"spark.sparkvision.test.fault", FAULT.toString()},
+        new String[] {"spark.hadoop.fs.hdfs.impl", "sparkvision.train.FaultyFileSystem"},
+        new String[] {"spark.hadoop.dfs.client.retry.window.base", "100"},
         new String[] {"spark.ui.enabled", "false"},
         new String[] {"spark.driver.host", "127.0.0.1"},
         new String[] {"spark.driver.bindAddress", "127.0.0.1"});
@@ -105,6 +112,24 @@ public final class TestCluster
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  /** Ends the only DataNode; what it holds is there again when it is started. */
+  public MiniDFSCluster.DataNodeProperties stopDataNode() {
+    return hdfs.stopDataNode(0);
+  }
+
+  public void startDataNode(MiniDFSCluster.DataNodeProperties node) throws IOException {
+    hdfs.restartDataNode(node, true);
+    hdfs.waitActive();
+  }
+
+  /** The executor processes of this JVM's Spark. */
+  public List<ProcessHandle> executors() {
+    return ProcessHandle.current()
+        .children()
+        .filter(child -> child.info().command().filter(c -> c.endsWith("java")).isPresent())
+        .toList();
   }
 
   /** {@code path} on HDFS. */

@@ -20,6 +20,7 @@ final class Bench {
         new BenchScan(),
         new BenchVim(),
         new BenchData(),
-        new BenchCoco());
+        new BenchCoco(),
+        new BenchCheckpoint());
   }
 }

@@ -11,7 +11,10 @@ import sparkvision.report.LineChart.Series;
 import sparkvision.report.Report.EpochPoint;
 import sparkvision.report.Report.RoundPoint;
 
-/** The course of training: loss, validation accuracy, learning rate and speed over steps. */
+/**
+ * The course of training over steps: loss, validation accuracy, learning rate, speed, what rounds
+ * spent their time on, and how far ranks drifted in them.
+ */
 final class History {
 
   private History() {}
@@ -86,6 +89,32 @@ final class History {
                   Scale.FROM_ZERO,
                   Figures::abbreviated,
                   List.of(speed, speed.smoothed("smoothed")))
+              .render());
+      charts.add(
+          new LineChart(
+                  "seconds",
+                  "Seconds of a round",
+                  "a rank's mean; waiting is for its loader",
+                  last,
+                  180,
+                  Scale.FROM_ZERO,
+                  History::loss,
+                  List.of(
+                      rounds("compute", Look.COMPUTE, rounds, RoundPoint::computeSeconds),
+                      rounds("wait", Look.WAIT, rounds, RoundPoint::waitSeconds),
+                      rounds("exchange", Look.EXCHANGE, rounds, RoundPoint::exchangeSeconds)))
+              .render());
+      Series drift = rounds("rounds", Look.FAINT, rounds, RoundPoint::drift);
+      charts.add(
+          new LineChart(
+                  "drift",
+                  "Drift of the weights",
+                  "norm of what a rank moved in a round, a rank's mean",
+                  last,
+                  180,
+                  Scale.FROM_ZERO,
+                  History::loss,
+                  List.of(drift, drift.smoothed("smoothed")))
               .render());
     }
     if (charts.isEmpty()) {

@@ -59,7 +59,10 @@ record LineChart(
   enum Look {
     FAINT("raw"),
     STRONG("smooth"),
-    DOTTED("marked");
+    DOTTED("marked"),
+    COMPUTE("compute"),
+    WAIT("wait"),
+    EXCHANGE("exchange");
 
     private final String colorClass;
 

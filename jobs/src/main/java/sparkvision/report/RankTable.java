@@ -33,7 +33,10 @@ final class RankTable {
         shown.size() < ranks.size()
             ? "The %s slowest of %s ranks.".formatted(shown.size(), Figures.count(ranks.size()))
             : "";
-    String rows = shown.stream().map(rank -> row(rank, longest)).collect(Collectors.joining());
+    String rows =
+        shown.stream()
+            .map(rank -> row(rank, longest, slowest(report, rank.rank())))
+            .collect(Collectors.joining());
     return Markup.section(
         "ranks",
         "Throughput per rank",
@@ -42,7 +45,7 @@ final class RankTable {
         <p class="legend">%s %s %s</p>
         <div class="scroll"><table class="ranks">
         <thead><tr><th class="number">rank</th><th>host</th><th class="number">images</th><th class="number">images/s</th>\
-        <th class="wide">time</th><th class="number">compute</th><th class="number">wait</th><th class="number">exchange</th></tr></thead>
+        <th class="wide">time</th><th class="number">compute</th><th class="number">wait</th><th class="number">exchange</th><th class="number">slowest in</th></tr></thead>
         <tbody>
         %s</tbody>
         </table></div>
@@ -54,11 +57,19 @@ final class RankTable {
                 rows));
   }
 
-  private static String row(RankThroughput rank, double longest) {
+  /** In how many of the rounds it was the last one. */
+  private static String slowest(Report report, int rank) {
+    long rounds = report.rounds().stream().filter(round -> round.slowestRank() == rank).count();
+    return report.rounds().isEmpty()
+        ? ""
+        : Figures.percent((double) rounds / report.rounds().size(), 0) + " of rounds";
+  }
+
+  private static String row(RankThroughput rank, double longest, String slowest) {
     return """
         <tr><td class="number">%s</td><td>%s</td><td class="number">%s</td><td class="number">%s</td>\
         <td class="wide"><div class="bar">%s%s%s</div></td>\
-        <td class="number">%s</td><td class="number">%s</td><td class="number">%s</td></tr>
+        <td class="number">%s</td><td class="number">%s</td><td class="number">%s</td><td class="number">%s</td></tr>
         """
         .formatted(
             rank.rank(),
@@ -70,7 +81,8 @@ final class RankTable {
             part("exchange", rank.exchangeSeconds(), longest),
             Figures.duration(rank.computeSeconds()),
             Figures.duration(rank.waitSeconds()),
-            Figures.duration(rank.exchangeSeconds()));
+            Figures.duration(rank.exchangeSeconds()),
+            slowest);
   }
 
   private static String part(String kind, double seconds, double longest) {

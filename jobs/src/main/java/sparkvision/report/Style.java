@@ -68,6 +68,9 @@ final class Style {
       path.raw { stroke: var(--raw); stroke-width: 1; }
       path.smooth { stroke: var(--blue); stroke-width: 2; }
       path.marked { stroke: var(--orange); stroke-width: 1.75; }
+      path.compute { stroke: var(--blue); stroke-width: 1.5; }
+      path.wait { stroke: var(--raw); stroke-width: 1.5; }
+      path.exchange { stroke: var(--orange); stroke-width: 1.5; }
       circle.marked { fill: var(--orange); stroke: var(--page); stroke-width: 1; }
 
       .confusion { max-width: none; }

@@ -119,7 +119,7 @@ final class DriverLink implements AutoCloseable {
   /** What this rank does now, as "computing step 7"; messages about its silence say it. */
   void phase(String now) {
     phase = now;
-    FaultPoint.pass(rank, now);
+    FaultPoint.pass("rank " + rank + " " + now);
   }
 
   /** Says where this rank listens; returns when all have. */

@@ -8,10 +8,11 @@ import java.nio.file.Path;
 import org.apache.spark.SparkEnv;
 
 /**
- * Where the tests of faults make a rank fail. Nothing happens unless the application was started
- * with {@link #FILE}, which names a file of this machine; one line in it says a rank, what it does
- * and a signal, as {@code 1|computing step 5|KILL}. The first process that finds itself there
- * deletes the file and sends itself the signal; for {@code THROW} it throws.
+ * Where the tests of faults make a process fail. Nothing happens unless the application was started
+ * with {@link #FILE}, which names a file of this machine; its one line says a place and what
+ * happens there, as {@code rank 1 computing step 5|KILL}. The first process that passes there
+ * deletes the file and sends itself that signal; for {@code THROW} it throws, for {@code HEAP} it
+ * fills its Java heap.
  */
 final class FaultPoint {
 
@@ -20,31 +21,42 @@ final class FaultPoint {
 
   private FaultPoint() {}
 
-  static void pass(int rank, String doing) {
-    String file = SparkEnv.get().conf().get(FILE, "");
+  static void pass(String place) {
+    SparkEnv env = SparkEnv.get();
+    String file = env == null ? "" : env.conf().get(FILE, "");
     if (!file.isEmpty()) {
-      fail(Path.of(file), rank + "|" + doing + "|");
+      pass(Path.of(file), place + "|");
     }
   }
 
-  private static void fail(Path file, String place) {
+  private static void pass(Path file, String place) {
     try {
       String fault = Files.readString(file).strip();
-      if (!fault.startsWith(place) || !Files.deleteIfExists(file)) {
-        return;
+      if (fault.startsWith(place) && Files.deleteIfExists(file)) {
+        fail(fault.substring(place.length()));
       }
-      String signal = fault.substring(place.length());
-      if (signal.equals("THROW")) {
-        throw new IllegalStateException("Cannot go on: a test wants it so");
-      }
-      String self = Long.toString(ProcessHandle.current().pid());
-      new ProcessBuilder("kill", "-" + signal, self).start().waitFor();
     } catch (NoSuchFileException e) {
       // No fault is wanted now.
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  private static void fail(String how) throws IOException, InterruptedException {
+    switch (how) {
+      case "THROW" -> throw new IllegalStateException("Cannot go on: a test wants it so");
+      case "HEAP" -> {
+        Object[] all = {};
+        while (true) {
+          all = new Object[] {all, new long[1 << 20]};
+        }
+      }
+      default -> {
+        String self = Long.toString(ProcessHandle.current().pid());
+        new ProcessBuilder("kill", "-" + how, self).start().waitFor();
+      }
     }
   }
 }

@@ -24,7 +24,7 @@ import sparkvision.weights.Safetensors;
  * Writes a rank's parts of checkpoints while the rank trains on, one checkpoint at a time. What is
  * written are copies, so a checkpoint in the making costs the memory of its parts on the Java heap.
  */
-final class PartWriter implements AutoCloseable {
+public final class PartWriter implements AutoCloseable {
 
   private final Configuration hadoop;
   private final int timeoutSeconds;
@@ -37,16 +37,19 @@ final class PartWriter implements AutoCloseable {
           });
   private Future<?> writing = CompletableFuture.completedFuture(null);
 
-  PartWriter(Configuration hadoop, int timeoutSeconds) {
+  /**
+   * @param timeoutSeconds how long a checkpoint may take
+   */
+  public PartWriter(Configuration hadoop, int timeoutSeconds) {
     this.hadoop = hadoop;
     this.timeoutSeconds = timeoutSeconds;
   }
 
   /** The parts of one rank: file names with their tensors. */
-  static final class Parts {
+  public static final class Parts {
     private final Map<String, Map<String, HostTensor>> files = new LinkedHashMap<>();
 
-    void add(String name, Map<String, HostTensor> tensors) {
+    public void add(String name, Map<String, HostTensor> tensors) {
       files.put(name, tensors);
     }
   }
@@ -72,7 +75,7 @@ final class PartWriter implements AutoCloseable {
    * @param done is told what was written
    * @param failed is told why it was not
    */
-  void start(Parts parts, Path directory, Consumer<List<Part>> done, Consumer<String> failed) {
+  public void start(Parts parts, Path directory, Consumer<List<Part>> done, Consumer<String> failed) {
     finish();
     writing =
         thread.submit(
@@ -88,8 +91,12 @@ final class PartWriter implements AutoCloseable {
             });
   }
 
-  /** Waits for what is being written. */
-  void finish() {
+  /**
+   * Waits for what is being written.
+   *
+   * @throws IllegalStateException if it takes too long
+   */
+  public void finish() {
     try {
       writing.get(timeoutSeconds, TimeUnit.SECONDS);
     } catch (TimeoutException e) {

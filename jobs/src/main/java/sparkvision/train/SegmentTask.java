@@ -121,6 +121,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
 
   @Override
   public Iterator<byte[]> apply(Iterator<Integer> partition) {
+    TerminalSignals.leaveToDriver();
     int rank = TaskContext.getPartitionId();
     Transport transport = Transport.ofThisProcess(plan.coordinator().timeoutSeconds());
     try (DriverLink driver = DriverLink.connect(transport, plan.coordinator(), rank)) {
@@ -178,6 +179,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     Gpus.claim(TaskContext.get());
     Configuration hadoop = plan.hadoop().value();
     ShardSet shards = ShardSet.open(hadoop, plan.shards());
+    driver.phase("opening its engine");
     Network network = new Network(plan.model(), plan.batchSize(), plan.objective());
     Graph graph = network.training(plan.seed(), rank);
     SampleOrder order =
@@ -205,6 +207,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 slice,
                 plan.loader().threads(),
                 plan.loader().prefetchBytes())) {
+      driver.phase("restoring step " + plan.firstStep());
       restore(engine, network, rank, hadoop);
       try (Exchange exchange = open(transport, driver, engine);
           PartWriter writer = new PartWriter(hadoop, plan.coordinator().timeoutSeconds())) {

@@ -345,7 +345,8 @@ public final class Trainer {
             round -> {
               rounds.add(round);
               listener.round(RunState.point(round));
-              return checkpoints.decide(round.get(0).step());
+              long step = round.get(0).step();
+              return step == end ? Exchange.Decision.GO_ON : checkpoints.decide(step);
             },
             checkpoints::written,
             () -> spark.sc().cancelJobGroup(group))) {

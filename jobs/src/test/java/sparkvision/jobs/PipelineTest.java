@@ -170,7 +170,7 @@ class PipelineTest {
   void aShardRunThatWasKilledEndsWithTheSameBytes() throws Exception {
     List<String> arguments = shardArguments("train", "/shards/killed");
     Path mark = new Path(CLUSTER.hdfs("/shards/killed/_temporary/sparkvision-sharding"));
-    Process driver = startDriver("shard", arguments);
+    Process driver = driver("shard", arguments).start();
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
     while (!CLUSTER.files().exists(mark)) {
       assertThat(System.nanoTime()).as("writing begins in time").isLessThan(deadline);
@@ -214,7 +214,7 @@ class PipelineTest {
 
     String disturbed = CLUSTER.hdfs("/runs/disturbed");
     Process driver =
-        startDriver("train", trainSettings(disturbed, settings.toArray(String[]::new)));
+        driver("train", trainSettings(disturbed, settings.toArray(String[]::new))).start();
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
     CheckpointStore store = new CheckpointStore(CLUSTER.files(), new Path(disturbed));
     while (store.committed().size() < 2) {
@@ -299,7 +299,7 @@ class PipelineTest {
                 while (store.committed().isEmpty()) {
                   TimeUnit.MILLISECONDS.sleep(20);
                 }
-                killed.set(executors().get(0).destroyForcibly());
+                killed.set(CLUSTER.executors().get(0).destroyForcibly());
               } catch (Exception e) {
                 throw new IllegalStateException(e);
               }
@@ -356,23 +356,16 @@ class PipelineTest {
     assertThat(newest(run).step()).isEqualTo(24);
   }
 
-  /** The Java processes that this JVM has started: its executors. */
-  private static List<ProcessHandle> executors() {
-    return ProcessHandle.current()
-        .children()
-        .filter(child -> child.info().command().filter(c -> c.endsWith("java")).isPresent())
-        .toList();
-  }
-
-  private static Process startDriver(String job, List<String> settings) throws Exception {
+  /** A driver in a process of its own, with executors of its own. */
+  static ProcessBuilder driver(String job, List<String> settings) {
     List<String> command = new ArrayList<>();
     command.add(ProcessHandle.current().info().command().orElseThrow());
     command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split(" ")));
-    command.add("-Dspark.master=local-cluster[2,1,1024]");
+    command.add("-Dspark.master=local-cluster[1,2,1024]");
     TestCluster.sparkSettings().forEach(s -> command.add("-D" + s[0] + "=" + s[1]));
     command.addAll(List.of("-cp", TestCluster.classPath(), Sparkvision.class.getName(), job));
     command.addAll(settings);
-    return new ProcessBuilder(command).inheritIO().start();
+    return new ProcessBuilder(command).inheritIO();
   }
 
   static Map<String, List<?>> weights(String run, String file) throws Exception {
@@ -423,7 +416,7 @@ class PipelineTest {
     return all;
   }
 
-  private static Checkpoint newest(String run) throws Exception {
+  static Checkpoint newest(String run) throws Exception {
     return new CheckpointStore(CLUSTER.files(), new Path(run)).newest(skipped -> {}).orElseThrow();
   }
 
