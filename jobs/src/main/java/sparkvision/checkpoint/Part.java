@@ -34,14 +34,29 @@ public record Part(
   /** Writes {@code content} to a new file {@code name} in {@code directory} and describes it. */
   public static Part write(FileSystem files, Path directory, String name, Content content)
       throws IOException {
-    CountingStream counted;
-    try (OutputStream file = files.create(new Path(directory, name), false)) {
-      counted = new CountingStream(file);
+    OutputStream file = files.create(new Path(directory, name), false);
+    CountingStream counted = new CountingStream(file);
+    try {
       OutputStream buffered = new BufferedOutputStream(counted, 1 << 16);
       content.writeTo(buffered);
       buffered.flush();
+    } catch (IOException | RuntimeException e) {
+      close(file, e);
+      throw e;
     }
+    file.close();
     return new Part(name, counted.length, hex(counted.checksum));
+  }
+
+  /** HDFS throws the same exception again, which try-with-resources does not take. */
+  private static void close(OutputStream file, Exception first) {
+    try {
+      file.close();
+    } catch (IOException | RuntimeException e) {
+      if (e != first) {
+        first.addSuppressed(e);
+      }
+    }
   }
 
   /**

@@ -59,10 +59,7 @@ final class BenchCheckpoint extends ConfJob<BenchCheckpoint.Settings> {
   void run(Settings settings) throws IOException {
     RandomStep step =
         new RandomStep(
-            Models.of(settings.model()),
-            settings.batch(),
-            settings.image(),
-            Graph.Mode.TRAINING);
+            Models.of(settings.model()), settings.batch(), settings.image(), Graph.Mode.TRAINING);
     EngineOptions options = EngineOptions.defaults().withThreads(settings.threads());
     Configuration hadoop = new Configuration();
     Path directory = new Path(settings.output(), "bench-checkpoint-" + UUID.randomUUID());

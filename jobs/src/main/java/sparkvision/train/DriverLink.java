@@ -74,6 +74,7 @@ final class DriverLink implements AutoCloseable {
             return thread;
           });
   private volatile String phase = "starting";
+  private volatile long beatNanos;
 
   private DriverLink(
       int rank,
@@ -119,6 +120,9 @@ final class DriverLink implements AutoCloseable {
   /** What this rank does now, as "computing step 7"; messages about its silence say it. */
   void phase(String now) {
     phase = now;
+    if (System.nanoTime() - beatNanos > TimeUnit.MILLISECONDS.toNanos(BEAT_MILLIS / 4)) {
+      beat();
+    }
     FaultPoint.pass("rank " + rank + " " + now);
   }
 
@@ -163,6 +167,7 @@ final class DriverLink implements AutoCloseable {
   }
 
   private void beat() {
+    beatNanos = System.nanoTime();
     byte[] words = phase.getBytes(StandardCharsets.UTF_8);
     ByteBuffer message = message(BEAT, words.length);
     message.put(words).rewind();

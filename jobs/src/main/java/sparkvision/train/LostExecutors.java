@@ -17,23 +17,23 @@ final class LostExecutors extends SparkListener {
   }
 
   /**
-   * A clause for each executor that went since the last call; empty if none did.
+   * A clause for each executor with a rank that went since the last call; empty if none did.
    *
-   * @param coordinator knows which rank ran there
+   * @param coordinator knows which rank ran where
    */
   synchronized String since(Coordinator coordinator) {
     String clauses =
         reasons.entrySet().stream()
-            .map(
+            .flatMap(
                 lost ->
-                    String.format(
-                        "lost executor %s%s: %s",
-                        lost.getKey(),
-                        coordinator
-                            .lastHeard(lost.getKey())
-                            .map(heard -> " (" + heard + ")")
-                            .orElse(""),
-                        explained(lost.getValue())))
+                    coordinator
+                        .lastHeard(lost.getKey())
+                        .map(
+                            heard ->
+                                String.format(
+                                    "lost executor %s (%s): %s",
+                                    lost.getKey(), heard, explained(lost.getValue())))
+                        .stream())
             .collect(Collectors.joining("; "));
     reasons.clear();
     return clauses;

@@ -75,7 +75,8 @@ public final class PartWriter implements AutoCloseable {
    * @param done is told what was written
    * @param failed is told why it was not
    */
-  public void start(Parts parts, Path directory, Consumer<List<Part>> done, Consumer<String> failed) {
+  public void start(
+      Parts parts, Path directory, Consumer<List<Part>> done, Consumer<String> failed) {
     finish();
     writing =
         thread.submit(

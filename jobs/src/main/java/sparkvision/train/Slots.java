@@ -3,6 +3,7 @@ package sparkvision.train;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import org.apache.spark.SparkContext;
 import sparkvision.JobException;
 import sparkvision.JobException.Exit;
@@ -51,11 +52,15 @@ public final class Slots {
     }
   }
 
-  /** Waits until there are {@code wanted}, or until the time is up; returns how many there are. */
-  static int upTo(SparkContext spark, int wanted, Duration patience) throws InterruptedException {
+  /**
+   * Waits until there are {@code wanted}, or until the time is up or it is asked to stop; returns
+   * how many there are.
+   */
+  static int upTo(SparkContext spark, int wanted, Duration patience, BooleanSupplier stop)
+      throws InterruptedException {
     Instant deadline = Instant.now().plus(patience);
     int now = now(spark);
-    while (now < wanted && Instant.now().isBefore(deadline)) {
+    while (now < wanted && !stop.getAsBoolean() && Instant.now().isBefore(deadline)) {
       TimeUnit.MILLISECONDS.sleep(100);
       now = now(spark);
     }

@@ -150,6 +150,7 @@ public final class Trainer {
       int failures = 0;
       while (last.state().step() < last.state().totalSteps()) {
         requireGoing();
+        plan();
         long before = last.state().step();
         try {
           segment(store, lock);
@@ -159,7 +160,6 @@ public final class Trainer {
           recover(e, failures);
           store.sweep(lock);
         }
-        plan();
       }
       return last.state();
     } finally {
@@ -228,7 +228,6 @@ public final class Trainer {
           failure);
     }
     listener.note(String.format("Going back to step %d: %s", step, failure.getMessage()));
-    requireGoing();
     long pause = Math.min(config.timeoutSeconds(), (long) Math.pow(5, failures - 1.0));
     TimeUnit.SECONDS.sleep(failures == 1 ? 0 : pause);
   }
@@ -244,11 +243,13 @@ public final class Trainer {
               "%d of %d slots are left, waiting up to %d s for executors in their place"
                   + " (replacement-seconds)",
               slots, state.ranks(), patience.toSeconds()));
-      slots = Slots.upTo(spark.sc(), state.ranks(), patience);
+      slots = Slots.upTo(spark.sc(), state.ranks(), patience, () -> stopping);
     }
     if (slots == 0) {
-      slots = Slots.upTo(spark.sc(), 1, Duration.ofSeconds(config.timeoutSeconds()));
+      Duration patience = Duration.ofSeconds(config.timeoutSeconds());
+      slots = Slots.upTo(spark.sc(), 1, patience, () -> stopping);
     }
+    requireGoing();
     if (slots == 0) {
       throw new JobException(
           Exit.CLUSTER,
@@ -464,7 +465,9 @@ public final class Trainer {
     coordinator.overdueExecutors().forEach(spark.sc()::killAndReplaceExecutor);
     TimeUnit.SECONDS.sleep(SETTLE_SECONDS);
     String losses = lost.since(coordinator);
-    String sentence = told.map(RankFailure::sentence).orElse(Transport.reason(e));
+    String sentence =
+        told.map(RankFailure::sentence)
+            .orElseGet(() -> LostExecutors.explained(Transport.reason(e)));
     return new SegmentFailure(
         losses.isEmpty() || !coordinator.overdueExecutors().isEmpty() ? sentence : losses, e);
   }

@@ -159,9 +159,16 @@ class ReportPageTest {
   }
 
   @Test
+  void roundsShowWhatTheySpentTheirTimeOnAndWhoWasLast() {
+    String page = text(Reports.full(Reports.classes(3), 40));
+    assertThat(page).contains("Seconds of a round", "Drift of the weights");
+    assertThat(page).contains("slowest in").containsPattern("\\d+ % of rounds");
+  }
+
+  @Test
   void aHundredThousandRoundsAreThinned() {
     String html = ReportPage.render(Reports.full(Reports.classes(2), 100_000));
-    assertThat(html.length()).isLessThan(200_000);
+    assertThat(html.length()).isLessThan(300_000);
     Fragments.parse(html);
   }
 
