@@ -21,6 +21,7 @@ final class Bench {
         new BenchVim(),
         new BenchData(),
         new BenchCoco(),
-        new BenchCheckpoint());
+        new BenchCheckpoint(),
+        new BenchExchange());
   }
 }

@@ -10,6 +10,7 @@ import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -49,6 +50,9 @@ final class DirectExchange implements Exchange {
   /** Numbers in a chunk: 256 KiB. */
   private static final int CHUNK = 1 << 16;
 
+  /** A chunk on a float32 wire. */
+  static final int CHUNK_BYTES = CHUNK * Float.BYTES;
+
   /** Chunks on their way to one peer at a time. */
   private static final int WINDOW = 16;
 
@@ -69,6 +73,7 @@ final class DirectExchange implements Exchange {
   private DriverLink.Peers peers; // none before connect
   private final Outbox[] outboxes;
   private final Queue<float[]> spare = new ConcurrentLinkedQueue<>();
+  private final AtomicLong sent = new AtomicLong();
 
   // Guarded by this.
   private final Map<Long, Round> rounds = new HashMap<>(); // this one, and what came for the next
@@ -133,6 +138,11 @@ final class DirectExchange implements Exchange {
   @Override
   public float[] residual() {
     return residual;
+  }
+
+  @Override
+  public long sentToRanks() {
+    return sent.get();
   }
 
   @Override
@@ -436,7 +446,9 @@ final class DirectExchange implements Exchange {
           next = waiting.remove();
           inFlight++;
         }
-        client.sendRpc(next.get(), this);
+        ByteBuffer message = next.get();
+        sent.addAndGet(message.remaining());
+        client.sendRpc(message, this);
       }
     }
 

@@ -11,6 +11,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.network.TransportContext;
 import org.apache.spark.network.client.RpcResponseCallback;
@@ -73,6 +74,7 @@ final class DriverLink implements AutoCloseable {
             thread.setDaemon(true);
             return thread;
           });
+  private final AtomicLong bytes = new AtomicLong();
   private volatile String phase = "starting";
   private volatile long beatNanos;
 
@@ -115,6 +117,11 @@ final class DriverLink implements AutoCloseable {
 
   int timeoutSeconds() {
     return address.timeoutSeconds();
+  }
+
+  /** Bytes so far, both ways. */
+  long bytes() {
+    return bytes.get();
   }
 
   /** What this rank does now, as "computing step 7"; messages about its silence say it. */
@@ -184,11 +191,13 @@ final class DriverLink implements AutoCloseable {
 
   private CompletableFuture<ByteBuffer> ask(ByteBuffer message) {
     CompletableFuture<ByteBuffer> answer = new CompletableFuture<>();
+    bytes.addAndGet(message.remaining());
     client.sendRpc(
         message,
         new RpcResponseCallback() {
           @Override
           public void onSuccess(ByteBuffer response) {
+            bytes.addAndGet(response.remaining());
             // The buffer is lent for this call only.
             ByteBuffer copy = ByteBuffer.allocate(response.remaining());
             copy.put(response).flip();

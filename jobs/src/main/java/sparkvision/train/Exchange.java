@@ -49,6 +49,11 @@ interface Exchange extends AutoCloseable {
     return new float[0];
   }
 
+  /** Bytes that this rank has sent to other ranks so far. */
+  default long sentToRanks() {
+    return 0;
+  }
+
   /** What this rank tells the driver, besides rounds. */
   DriverLink driver();
 

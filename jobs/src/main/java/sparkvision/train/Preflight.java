@@ -717,7 +717,8 @@ public final class Preflight {
     int ranks = config.ranks() == 0 ? probes.size() : Math.min(config.ranks(), probes.size());
     double bytes = 4.0 * probes.get(0).step().averagedSize();
     double seconds =
-        roundSeconds(config.exchange(), bytes, ranks, bandwidth(probes), roundTrip(probes));
+        ExchangeCosts.ofNetwork(bandwidth(probes), roundTrip(probes))
+            .seconds(config.exchange(), bytes, ranks);
     double step = stepSeconds(probes) * config.accumulateSteps();
     long every = everyForShare(seconds, step);
     double share = seconds / (seconds + step * config.sync().rule().firstSteps());
@@ -737,27 +738,6 @@ public final class Preflight {
         share <= EXCHANGE_SHARE ? Status.OK : Status.WARNING,
         found,
         String.format("set sync.every=%d to keep it under 5 %%", every));
-  }
-
-  /**
-   * Seconds of one averaging, as a lower bound by bandwidth: through the driver every rank's
-   * weights go in and out of one machine.
-   *
-   * @param bytes of one rank's weights
-   */
-  static double roundSeconds(
-      TrainConfig.Exchanges exchange,
-      double bytes,
-      int ranks,
-      double bytesPerSecond,
-      double roundTripSeconds) {
-    if (ranks == 1) {
-      return 0;
-    }
-    return switch (exchange) {
-      case DIRECT -> 2 * (ranks - 1) * bytes / ranks / bytesPerSecond + 2 * roundTripSeconds;
-      case DRIVER -> 2 * ranks * bytes / bytesPerSecond + roundTripSeconds;
-    };
   }
 
   /** Steps between two exchanges that leave exchanges 5 % of the time. */

@@ -1,7 +1,6 @@
 package sparkvision.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
 import java.util.List;
@@ -26,13 +25,6 @@ class PreflightTest {
       assertThat(seconds / (seconds + every * 0.25)).isLessThanOrEqualTo(0.05);
       assertThat(seconds / (seconds + (every - 1) * 0.25)).isGreaterThan(0.05);
     }
-  }
-
-  @Test
-  void theDriverMovesEveryRanksWeightsInAndOut() {
-    assertThat(Preflight.roundSeconds(TrainConfig.Exchanges.DRIVER, 32e6, 4, 1e9, 0.001))
-        .isCloseTo(8 * 0.032 + 0.001, within(1e-12));
-    assertThat(Preflight.roundSeconds(TrainConfig.Exchanges.DRIVER, 32e6, 1, 1e9, 0.001)).isZero();
   }
 
   @Test
