@@ -1,5 +1,9 @@
 package sparkvision.train;
 
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.PooledByteBufAllocator;
+import io.netty.channel.Channel;
+import io.netty.util.concurrent.Future;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -8,6 +12,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -16,9 +21,11 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.network.TransportContext;
+import org.apache.spark.network.buffer.NettyManagedBuffer;
 import org.apache.spark.network.client.RpcResponseCallback;
 import org.apache.spark.network.client.TransportClient;
 import org.apache.spark.network.client.TransportClientFactory;
+import org.apache.spark.network.protocol.OneWayMessage;
 import org.apache.spark.network.server.OneForOneStreamManager;
 import org.apache.spark.network.server.RpcHandler;
 import org.apache.spark.network.server.StreamManager;
@@ -58,6 +65,7 @@ final class DirectExchange implements Exchange {
 
   private static final byte VALUES = 0;
   private static final byte MEAN = 1;
+  private static final byte HELLO = 2;
   private static final int HEADER = 1 + Integer.BYTES + 2 * Long.BYTES + Integer.BYTES;
 
   private final DriverLink link;
@@ -80,6 +88,7 @@ final class DirectExchange implements Exchange {
   private long completed;
   private long lastProgressNanos;
   private String broken;
+  private final boolean[] gone;
 
   private DirectExchange(
       Transport transport, DriverLink link, int ranks, int size, Sync.Wire wire, String bindHost) {
@@ -90,6 +99,7 @@ final class DirectExchange implements Exchange {
     this.wire = wire;
     this.residual = new float[wire == Sync.Wire.BFLOAT16 ? size : 0];
     this.outboxes = new Outbox[ranks];
+    this.gone = new boolean[ranks];
     this.context = transport.context(new Handler());
     this.factory = transport.clients(context);
     this.server = transport.serve(context, bindHost, PORT);
@@ -124,7 +134,8 @@ final class DirectExchange implements Exchange {
       }
       DriverLink.Peer peer = peers.ranks().get(other);
       try {
-        outboxes[other] = new Outbox(other, factory.createClient(peer.host(), peer.port()));
+        outboxes[other] =
+            new Outbox(other, factory.createClient(peer.host(), peer.port()).getChannel());
       } catch (IOException | RuntimeException e) {
         throw new IllegalStateException(
             String.format(
@@ -182,6 +193,11 @@ final class DirectExchange implements Exchange {
     Round round = round(completed);
     round.values = values;
     lastProgressNanos = System.nanoTime();
+    for (int other = 0; other < ranks; other++) {
+      if (gone[other]) {
+        gone(other);
+      }
+    }
     return round;
   }
 
@@ -232,12 +248,20 @@ final class DirectExchange implements Exchange {
     return false;
   }
 
-  private synchronized void fail(int other, Throwable e) {
+  private synchronized void fail(int other, String why) {
     if (broken == null) {
-      broken =
-          String.format("the connection to %s is lost (%s)", describe(other), Transport.reason(e));
+      broken = String.format("the connection to %s is lost (%s)", describe(other), why);
     }
     notifyAll();
+  }
+
+  /** A rank that has sent all may go; what it sent has been handled before this. */
+  private synchronized void gone(int other) {
+    gone[other] = true;
+    Round round = rounds.get(completed);
+    if (round != null && round.owed[other] > 0) {
+      fail(other, "it was closed");
+    }
   }
 
   private String describe(int other) {
@@ -342,11 +366,14 @@ final class DirectExchange implements Exchange {
 
   // Messages.
 
-  private ByteBuffer encode(
-      byte kind, long number, int chunk, float[] values, int first, int last) {
+  /** Into memory that the socket takes as it is. */
+  private ByteBuf encode(byte kind, long number, int chunk, float[] values, int first, int last) {
     int bytes = wire == Sync.Wire.BFLOAT16 ? Short.BYTES : Float.BYTES;
+    int length = HEADER + bytes * (last - first);
+    ByteBuf buffer = PooledByteBufAllocator.DEFAULT.directBuffer(length, length);
     ByteBuffer message =
-        ByteBuffer.allocate(HEADER + bytes * (last - first))
+        buffer
+            .nioBuffer(0, length)
             .order(ByteOrder.LITTLE_ENDIAN)
             .put(kind)
             .putInt(rank)
@@ -361,7 +388,7 @@ final class DirectExchange implements Exchange {
         message.putShort(Bfloat16.of(kind == MEAN ? values[i] : rounded(values[i], i)));
       }
     }
-    return message.rewind();
+    return buffer.writerIndex(length);
   }
 
   private void decode(ByteBuffer payload, float[] target, int offset, int length) {
@@ -411,19 +438,23 @@ final class DirectExchange implements Exchange {
     }
   }
 
-  /** What goes to one peer: encoded when its turn comes, so many at a time. */
-  private final class Outbox implements RpcResponseCallback {
+  /**
+   * What goes to one peer: encoded when its turn comes, so many at a time. No answers are waited
+   * for: means come back for values, and who is owed nothing needs none.
+   */
+  private final class Outbox {
     private final int other;
-    private final TransportClient client;
-    private final Queue<Supplier<ByteBuffer>> waiting = new ArrayDeque<>();
+    private final Channel channel;
+    private final Queue<Supplier<ByteBuf>> waiting = new ArrayDeque<>();
     private int inFlight;
 
-    Outbox(int other, TransportClient client) {
+    Outbox(int other, Channel channel) {
       this.other = other;
-      this.client = client;
+      this.channel = channel;
+      add(() -> encode(HELLO, 0, 0, new float[0], 0, 0));
     }
 
-    void add(Supplier<ByteBuffer> message) {
+    void add(Supplier<ByteBuf> message) {
       synchronized (waiting) {
         waiting.add(message);
       }
@@ -438,7 +469,7 @@ final class DirectExchange implements Exchange {
 
     private void send() {
       while (true) {
-        Supplier<ByteBuffer> next;
+        Supplier<ByteBuf> next;
         synchronized (waiting) {
           if (inFlight == WINDOW || waiting.isEmpty()) {
             return;
@@ -446,14 +477,19 @@ final class DirectExchange implements Exchange {
           next = waiting.remove();
           inFlight++;
         }
-        ByteBuffer message = next.get();
-        sent.addAndGet(message.remaining());
-        client.sendRpc(message, this);
+        ByteBuf message = next.get();
+        sent.addAndGet(message.readableBytes());
+        channel
+            .writeAndFlush(new OneWayMessage(new NettyManagedBuffer(message)))
+            .addListener(this::written);
       }
     }
 
-    @Override
-    public void onSuccess(ByteBuffer response) {
+    private void written(Future<? super Void> write) {
+      if (!write.isSuccess()) {
+        fail(other, Transport.reason(write.cause()));
+        return;
+      }
       synchronized (waiting) {
         inFlight--;
       }
@@ -462,16 +498,14 @@ final class DirectExchange implements Exchange {
         wakeUp();
       }
     }
-
-    @Override
-    public void onFailure(Throwable e) {
-      fail(other, e);
-    }
   }
 
   private final class Handler extends RpcHandler {
 
     private final StreamManager streams = new OneForOneStreamManager();
+
+    /** Who is at the other end of a connection. */
+    private final Map<Channel, Integer> callers = new ConcurrentHashMap<>();
 
     @Override
     public void receive(TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
@@ -482,6 +516,19 @@ final class DirectExchange implements Exchange {
       if (message.getLong() != introduced.join().token()) {
         throw new IllegalStateException("Cannot take part: this is another segment");
       }
+      if (kind == HELLO) {
+        callers.put(client.getChannel(), from);
+        return;
+      }
+      try {
+        take(kind, from, message);
+      } catch (RuntimeException e) {
+        fail(from, Transport.reason(e));
+        throw e;
+      }
+    }
+
+    private void take(byte kind, int from, ByteBuffer message) {
       Round round;
       long number = message.getLong();
       synchronized (DirectExchange.this) {
@@ -496,7 +543,14 @@ final class DirectExchange implements Exchange {
         decode(payload, values, 0, end(rank, chunk) - start(rank, chunk));
         contribute(round, from, chunk, values);
       }
-      callback.onSuccess(ByteBuffer.allocate(0));
+    }
+
+    @Override
+    public void channelInactive(TransportClient client) {
+      Integer other = callers.remove(client.getChannel());
+      if (other != null) {
+        gone(other);
+      }
     }
 
     @Override
