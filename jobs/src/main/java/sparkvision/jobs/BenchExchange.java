@@ -158,11 +158,11 @@ final class BenchExchange extends ConfJob<BenchExchange.Settings> {
           modelled);
     }
     print(
-        "%nmodel: rank-nanos-per-byte=%.2f message-micros=%.0f driver-nanos-per-byte=%.2f, off by"
+        "%nmodel: rank-nanos-per-byte=%.2f driver-nanos-per-byte=%.2f round-trip-micros=%.0f, off by"
             + " %.0f %% in the mean%n",
         1e9 * costs.rankByteSeconds(),
-        1e6 * costs.messageSeconds(),
         1e9 * costs.driverByteSeconds(),
+        1e6 * costs.roundTripSeconds(),
         100 * meanError(costs, measured));
   }
 

@@ -57,11 +57,10 @@ final class DirectExchange implements Exchange {
   /** Numbers in a chunk: 256 KiB. */
   private static final int CHUNK = 1 << 16;
 
-  /** A chunk on a float32 wire. */
-  static final int CHUNK_BYTES = CHUNK * Float.BYTES;
-
   /** Chunks on their way to one peer at a time. */
   private static final int WINDOW = 16;
+
+  private static final long HEARSAY_NANOS = TimeUnit.SECONDS.toNanos(1);
 
   private static final byte VALUES = 0;
   private static final byte MEAN = 1;
@@ -88,6 +87,7 @@ final class DirectExchange implements Exchange {
   private long completed;
   private long lastProgressNanos;
   private String broken;
+  private long brokenNanos;
   private final boolean[] gone;
 
   private DirectExchange(
@@ -216,7 +216,8 @@ final class DirectExchange implements Exchange {
       if (told.isCompletedExceptionally()) {
         link.await(told, "exchanging step " + step);
       }
-      if (broken != null) {
+      // A peer that failed has told the driver why, whose word is on its way.
+      if (broken != null && System.nanoTime() - brokenNanos > HEARSAY_NANOS) {
         throw new IllegalStateException(
             String.format(
                 "Cannot finish the exchange of step %d on rank %d: %s", step, rank, broken));
@@ -250,6 +251,7 @@ final class DirectExchange implements Exchange {
 
   private synchronized void fail(int other, String why) {
     if (broken == null) {
+      brokenNanos = System.nanoTime();
       broken = String.format("the connection to %s is lost (%s)", describe(other), why);
     }
     notifyAll();

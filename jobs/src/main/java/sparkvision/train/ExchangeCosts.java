@@ -7,8 +7,8 @@ import java.util.OptionalInt;
  * A model of what one round of averaging costs between {@code N} ranks, each a machine of its own.
  *
  * <pre>
- *   direct   per rank b = 2 (N - 1) / N M bytes each way, in k messages (reduce-scatter, all-gather)
- *            max(b / link, b rankByte + k message) + 2 roundTrip
+ *   direct   per rank b = 2 (N - 1) / N M bytes each way (reduce-scatter, all-gather), to N - 1 peers
+ *            max(b / link, b rankByte + 2 (N - 1) message) + 2 roundTrip
  *   driver   2 N M bytes through one machine, N M in before N M go out
  *            2 N M max(1 / link, driverByte) + roundTrip
  * </pre>
@@ -19,7 +19,7 @@ import java.util.OptionalInt;
  * @param linkBytesPerSecond of each machine's network, each way
  * @param roundTripSeconds between two machines
  * @param rankByteSeconds what a byte that is sent, and one that is received and summed, cost a rank
- * @param messageSeconds what a message each way costs a rank besides its bytes
+ * @param messageSeconds what a peer costs a rank, each of the two times, besides bytes
  * @param driverByteSeconds what a byte costs the driver
  * @param cores that all ranks share; very many if each has its own machine
  */
@@ -40,58 +40,45 @@ public record ExchangeCosts(
   }
 
   /**
-   * The three costs of processes that explain {@code measured} best, all of it on one machine of
-   * {@code cores} processors, whose network is taken to cost nothing else: least squares of
-   * relative errors.
+   * Costs of processes that explain {@code measured} best, all of it on one machine of {@code
+   * cores} processors, whose network is taken to cost nothing else: least squares of relative
+   * errors, none below 0. So few ranks say nothing of {@code messageSeconds}, which is left 0.
    *
    * @param measured two rounds of {@code direct} at least, of different sizes, and one of {@code
    *     driver}
    */
   public static ExchangeCosts fit(List<ExchangeTrial.Measured> measured, int cores) {
     double bb = 0;
-    double bk = 0;
-    double kk = 0;
+    double bt = 0;
+    double tt = 0;
     double b1 = 0;
-    double k1 = 0;
+    double t1 = 0;
     double dd = 0;
     double d1 = 0;
     for (ExchangeTrial.Measured point : measured) {
-      double bytes = point.bytes();
       int ranks = point.ranks();
       if (point.exchange() == TrainConfig.Exchanges.DRIVER) {
-        double d = driverBytes(bytes, ranks) / point.seconds();
+        double d = driverBytes(point.bytes(), ranks) / point.seconds();
         dd += d * d;
         d1 += d;
       } else {
-        double crowd = Math.max(1, (double) ranks / cores) / point.seconds();
-        double b = rankBytes(bytes, ranks) * crowd;
-        double k = messages(bytes, ranks) * crowd;
+        double b = rankBytes(point.bytes(), ranks) * crowd(ranks, cores) / point.seconds();
+        double t = 2 / point.seconds();
         bb += b * b;
-        bk += b * k;
-        kk += k * k;
+        bt += b * t;
+        tt += t * t;
         b1 += b;
-        k1 += k;
+        t1 += t;
       }
     }
-    double determinant = bb * kk - bk * bk;
-    return new ExchangeCosts(
-        Double.POSITIVE_INFINITY,
-        0,
-        (b1 * kk - k1 * bk) / determinant,
-        (k1 * bb - b1 * bk) / determinant,
-        d1 / dd,
-        cores);
-  }
-
-  /** The same processes on machines of their own, on a network. */
-  public ExchangeCosts on(double linkBytesPerSecond, double roundTripSeconds) {
-    return new ExchangeCosts(
-        linkBytesPerSecond,
-        roundTripSeconds,
-        rankByteSeconds,
-        messageSeconds,
-        driverByteSeconds,
-        Integer.MAX_VALUE);
+    double determinant = bb * tt - bt * bt;
+    double rankByte = (b1 * tt - t1 * bt) / determinant;
+    double roundTrip = (t1 * bb - b1 * bt) / determinant;
+    if (rankByte < 0 || roundTrip < 0) {
+      roundTrip = rankByte < 0 ? t1 / tt : 0;
+      rankByte = rankByte < 0 ? 0 : b1 / bb;
+    }
+    return new ExchangeCosts(Double.POSITIVE_INFINITY, roundTrip, rankByte, 0, d1 / dd, cores);
   }
 
   /**
@@ -103,14 +90,13 @@ public record ExchangeCosts(
     if (ranks == 1) {
       return 0;
     }
-    double crowd = Math.max(1, (double) ranks / cores);
     return switch (exchange) {
       case DIRECT ->
           Math.max(
                   rankBytes(bytes, ranks) / linkBytesPerSecond,
-                  crowd
+                  crowd(ranks, cores)
                       * (rankBytes(bytes, ranks) * rankByteSeconds
-                          + messages(bytes, ranks) * messageSeconds))
+                          + 2 * (ranks - 1) * messageSeconds))
               + 2 * roundTripSeconds;
       case DRIVER ->
           driverBytes(bytes, ranks) * Math.max(1 / linkBytesPerSecond, driverByteSeconds)
@@ -139,8 +125,8 @@ public record ExchangeCosts(
     return 2 * bytes * (ranks - 1) / ranks;
   }
 
-  private static double messages(double bytes, int ranks) {
-    return 2 * (ranks - 1) * Math.ceil(bytes / ranks / DirectExchange.CHUNK_BYTES);
+  private static double crowd(int ranks, int cores) {
+    return Math.max(1, (double) ranks / cores);
   }
 
   private static double driverBytes(double bytes, int ranks) {
