@@ -113,50 +113,23 @@ final class BenchExchange extends ConfJob<BenchExchange.Settings> {
 
   private void measure(JavaSparkContext spark, Settings settings) {
     List<ExchangeTrial.Measured> measured = new ArrayList<>();
+    print(
+        "%10s %5s %-8s %9s %10s %9s %12s%n",
+        "parameters", "ranks", "exchange", "s/round", "driver MB", "ranks MB", "times direct");
     for (int parameters : settings.parameters()) {
       for (int ranks : settings.ranks()) {
+        double direct = 0;
         for (Exchanges exchange : Exchanges.values()) {
-          measured.add(
+          ExchangeTrial.Measured point =
               ExchangeTrial.run(
-                  spark,
-                  exchange,
-                  ranks,
-                  parameters,
-                  settings.rounds(),
-                  settings.timeoutSeconds()));
+                  spark, exchange, ranks, parameters, settings.rounds(), settings.timeoutSeconds());
+          measured.add(point);
+          direct = exchange == Exchanges.DIRECT ? point.seconds() : direct;
+          print(point, point.seconds() / direct);
         }
       }
     }
     ExchangeCosts costs = ExchangeCosts.fit(measured, Runtime.getRuntime().availableProcessors());
-    print(
-        "%10s %5s %-8s %9s %10s %9s %7s %9s%n",
-        "parameters", "ranks", "exchange", "s/round", "driver MB", "ranks MB", "ratio", "model s");
-    for (ExchangeTrial.Measured point : measured) {
-      double direct = seconds(measured, point, Exchanges.DIRECT);
-      double modelled = costs.seconds(point.exchange(), 4.0 * point.parameters(), point.ranks());
-      if (json) {
-        ObjectNode line = JSON.createObjectNode();
-        line.put("parameters", point.parameters());
-        line.put("ranks", point.ranks());
-        line.put("exchange", spelled(point.exchange()));
-        line.put("round_seconds_median", point.seconds());
-        line.put("driver_bytes", Math.round(point.driverBytes()));
-        line.put("rank_bytes", Math.round(point.rankBytes()));
-        line.put("times_direct", point.seconds() / direct);
-        line.put("model_seconds", modelled);
-        System.out.println(line);
-      }
-      print(
-          "%10d %5d %-8s %9.4f %10.4f %9.1f %7.2f %9.4f%n",
-          point.parameters(),
-          point.ranks(),
-          spelled(point.exchange()),
-          point.seconds(),
-          point.driverBytes() / 1e6,
-          point.rankBytes() / 1e6,
-          point.seconds() / direct,
-          modelled);
-    }
     print(
         "%nmodel: rank-nanos-per-byte=%.2f driver-nanos-per-byte=%.2f round-trip-micros=%.0f, off by"
             + " %.0f %% in the mean%n",
@@ -166,17 +139,27 @@ final class BenchExchange extends ConfJob<BenchExchange.Settings> {
         100 * meanError(costs, measured));
   }
 
-  private static double seconds(
-      List<ExchangeTrial.Measured> measured, ExchangeTrial.Measured like, Exchanges exchange) {
-    return measured.stream()
-        .filter(
-            point ->
-                point.exchange() == exchange
-                    && point.ranks() == like.ranks()
-                    && point.parameters() == like.parameters())
-        .findFirst()
-        .orElseThrow()
-        .seconds();
+  private void print(ExchangeTrial.Measured point, double timesDirect) {
+    if (json) {
+      ObjectNode line = JSON.createObjectNode();
+      line.put("parameters", point.parameters());
+      line.put("ranks", point.ranks());
+      line.put("exchange", spelled(point.exchange()));
+      line.put("round_seconds_median", point.seconds());
+      line.put("driver_bytes", Math.round(point.driverBytes()));
+      line.put("rank_bytes", Math.round(point.rankBytes()));
+      line.put("times_direct", timesDirect);
+      System.out.println(line);
+    }
+    print(
+        "%10d %5d %-8s %9.4f %10.4f %9.1f %12.2f%n",
+        point.parameters(),
+        point.ranks(),
+        spelled(point.exchange()),
+        point.seconds(),
+        point.driverBytes() / 1e6,
+        point.rankBytes() / 1e6,
+        timesDirect);
   }
 
   private static double meanError(ExchangeCosts costs, List<ExchangeTrial.Measured> measured) {

@@ -57,7 +57,8 @@ public final class ExchangeTrial {
   /**
    * Runs and times rounds on as many executors as there are ranks.
    *
-   * @throws JobException (exit code 3) if two ranks found themselves in one process
+   * @throws JobException (exit code 3) if two ranks found themselves in one process, or (8) if a
+   *     rank failed or hung
    */
   public static Measured run(
       JavaSparkContext spark,
@@ -67,19 +68,24 @@ public final class ExchangeTrial {
       int rounds,
       int timeoutSeconds) {
     List<Report> reports;
+    String group = "exchange trial";
     try (Coordinator coordinator =
         new Coordinator(
             Transport.ofThisProcess(timeoutSeconds),
             ranks,
             timeoutSeconds,
             round -> {},
-            () -> spark.sc().cancelAllJobs())) {
-      reports =
-          BarrierJob.run(
-              spark,
-              new Task(new Plan(exchange, ranks, parameters, rounds, coordinator.address())),
-              ranks,
-              Report.class);
+            () -> spark.sc().cancelJobGroup(group))) {
+      spark.setJobGroup(group, String.format("%s of %d", exchange, parameters), true);
+      Task task = new Task(new Plan(exchange, ranks, parameters, rounds, coordinator.address()));
+      try {
+        reports = BarrierJob.run(spark, task, ranks, Report.class);
+      } catch (Exception e) {
+        String why = coordinator.failure().map(RankFailure::sentence).orElse(Transport.reason(e));
+        throw new JobException(Exit.CLUSTER, why, e);
+      } finally {
+        spark.clearJobGroup();
+      }
     }
     if (reports.stream().map(Report::executor).distinct().count() < ranks) {
       throw new JobException(

@@ -266,6 +266,39 @@ class ExchangeTest {
     }
   }
 
+  @ParameterizedTest
+  @CsvSource({"false", "true"})
+  void ranksWithTheSecretAverage(boolean encrypted) throws Exception {
+    int size = 200_001;
+    try (Coordinator coordinator = Ranks.coordinator(3, 60, rounds::add)) {
+      List<float[]> means =
+          Ranks.run(
+              3,
+              rank -> {
+                try (DriverLink driver = Ranks.link(coordinator, rank);
+                    Exchange exchange =
+                        DirectExchange.open(
+                            transport("the secret", encrypted),
+                            driver,
+                            3,
+                            size,
+                            Sync.Wire.FLOAT32)) {
+                  float[] values = new float[size];
+                  for (int i = 0; i < size; i++) {
+                    values[i] = 3 * rank + i;
+                  }
+                  exchange.average(values, Ranks.report(rank, 0));
+                  return values;
+                }
+              });
+      for (float[] mean : means) {
+        for (int i = 0; i < size; i++) {
+          assertThat(mean[i]).isEqualTo(3f + i);
+        }
+      }
+    }
+  }
+
   /** Connects and asks something. */
   private static void connect(Transport transport, int port) throws Exception {
     TransportContext context = transport.context(new NoOpRpcHandler());
