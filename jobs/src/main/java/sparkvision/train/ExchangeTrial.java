@@ -74,7 +74,8 @@ public final class ExchangeTrial {
             Transport.ofThisProcess(timeoutSeconds),
             ranks,
             timeoutSeconds,
-            round -> {},
+            round -> Exchange.Decision.GO_ON,
+            written -> {},
             () -> spark.sc().cancelJobGroup(group))) {
       spark.setJobGroup(group, String.format("%s of %d", exchange, parameters), true);
       Task task = new Task(new Plan(exchange, ranks, parameters, rounds, coordinator.address()));
