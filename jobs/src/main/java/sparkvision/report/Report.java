@@ -36,7 +36,8 @@ import java.util.List;
  * @param overlays the pictures of lowest pixel accuracy, lowest first
  * @param score the name of the validations' score, such as top-1
  * @param epochs history, one point per epoch or validation, in order of steps
- * @param rounds history, one point per averaging round, in order of steps
+ * @param rounds history, one point per averaging round, of a long run per two, four ... of them, in
+ *     order of steps
  * @param ranks work and waiting of each rank
  * @param evaluationSeconds wall time of the evaluation
  * @param imagesPerSecond of the evaluation

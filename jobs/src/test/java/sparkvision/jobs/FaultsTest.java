@@ -337,6 +337,7 @@ class FaultsTest {
   private Process driver(String output) throws IOException {
     List<String> all = new ArrayList<>(PipelineTest.trainSettings(output));
     all.addAll(SETTINGS);
+    all.add("timeout-seconds=100"); // its executors have to start, too
     return PipelineTest.driver("train", all)
         .redirectErrorStream(true)
         .redirectOutput(LOG.toFile())
