@@ -124,12 +124,17 @@ public final class RunLock implements AutoCloseable {
     }
   }
 
+  /** Gives the lock back; one that storage does not let go of is dead when this process is. */
   @Override
-  public void close() throws IOException {
+  public void close() {
     heart.shutdownNow();
-    Optional<Owner> found = read(files, path);
-    if (found.isPresent() && found.get().id().equals(owner.id())) {
-      files.delete(path, false);
+    try {
+      Optional<Owner> found = read(files, path);
+      if (found.isPresent() && found.get().id().equals(owner.id())) {
+        files.delete(path, false);
+      }
+    } catch (IOException e) {
+      System.err.println("Cannot delete " + path + ": " + e.getMessage());
     }
   }
 

@@ -144,7 +144,6 @@ public final class Trainer {
     spark.sc().addSparkListener(lost);
     try (RunLock lock = RunLock.acquire(files, run)) {
       CheckpointStore store = new CheckpointStore(files, run);
-      store.sweep(lock);
       last = start(store.newest(listener::note));
       listener.started(last.state(), config.imagesPerStep());
       int failures = 0;
@@ -158,7 +157,6 @@ public final class Trainer {
         } catch (SegmentFailure e) {
           failures = last.state().step() > before ? 1 : failures + 1;
           recover(e, failures);
-          store.sweep(lock);
         }
       }
       return last.state();
@@ -307,6 +305,7 @@ public final class Trainer {
             (staged, reports) -> commit(store, lock, from, staged, rounds, reports, List.of()),
             listener,
             () -> stopping)) {
+      store.sweep(lock); // what a failed segment left
       List<SegmentTask.Report> reports;
       try {
         reports = train(start, end, staging, rounds, checkpoints);

@@ -273,8 +273,11 @@ class FaultsTest {
               }
             });
     onFirstNote = away::start;
-    train(run, "checkpoint.tolerated-failures=100");
-    away.join();
+    try {
+      train(run, "checkpoint.tolerated-failures=100");
+    } finally {
+      away.join();
+    }
     isAsUndisturbed(run);
   }
 
