@@ -6,7 +6,11 @@ import java.util.Arrays;
 final class PlainScanLoops implements ScanLoops {
 
   static final float LN_2 = 0.6931472f;
-  static final int LEAST_POWER = Float.floatToRawIntBits(PlainGridLoops.ROUNDER) - 126;
+  // Numbers below 2⁻¹²⁶ cost a processor a hundred cycles each. A gradient that fades over the
+  // tokens
+  // would soon be one: it ends at 2⁻⁷⁸, powers at 2⁻⁴⁸, so that products of both are none either.
+  static final int LEAST_POWER = Float.floatToRawIntBits(PlainGridLoops.ROUNDER) - 48;
+  static final float LEAST_GRADIENT = 0x1p-78f;
   // 2ʳ = 1 + POWER_1·r + ... of r up to 1/2, where no such series of five terms has a smaller
   // largest relative error: 9.2e-8.
   static final float POWER_1 = 0.693147f;
@@ -150,7 +154,7 @@ final class PlainScanLoops implements ScanLoops {
 
   /**
    * 2ˣ of x = a·b up to 0 as 2ⁿ·2ʳ with the whole number n that is next to x; what would be less
-   * than 2⁻¹²⁶ is about that. 2⁰ is exactly 1.
+   * than 2⁻⁴⁸ is about that. 2⁰ is exactly 1.
    */
   static float power(float a, float b) {
     float shifted = Math.fma(a, b, PlainGridLoops.ROUNDER);
@@ -162,6 +166,10 @@ final class PlainScanLoops implements ScanLoops {
     series = Math.fma(series, r, 1);
     int power = Math.max(Float.floatToRawIntBits(shifted), LEAST_POWER) << 23;
     return Float.intBitsToFloat(Float.floatToRawIntBits(series) + power);
+  }
+
+  private static float orZero(float gradient) {
+    return Math.abs(gradient) < LEAST_GRADIENT ? 0 : gradient;
   }
 
   private static int perToken(int state, int t, int tokens) {
@@ -181,6 +189,7 @@ final class PlainScanLoops implements ScanLoops {
       float[] y,
       Gradients g) {
     for (int i = 0; i < tokens * COLUMNS; i++) {
+      float ofY = orZero(g.y[i]);
       for (int n = 0; n < states; n++) {
         int state = n * COLUMNS + i % COLUMNS;
         int part = i / COLUMNS * states * COLUMNS + state;
@@ -188,7 +197,7 @@ final class PlainScanLoops implements ScanLoops {
         g.decays()[part] = power(delta[i], a[state]);
         g.keeps()[part] = g.decays()[part] * h[state];
         h[state] = Math.fma(drive[i], b[perToken], g.keeps()[part]);
-        g.c[part] = Math.fma(g.y[i], h[state], g.c[part]);
+        g.c[part] = Math.fma(ofY, h[state], g.c[part]);
         y[i] = Math.fma(h[state], c[perToken], y[i]);
       }
     }
@@ -207,12 +216,13 @@ final class PlainScanLoops implements ScanLoops {
     for (int first = 0; first < states; first += COLUMNS) {
       int end = Math.min(states, first + COLUMNS);
       for (int i = tokens * COLUMNS - 1; i >= 0; i--) {
+        float ofY = orZero(g.y[i]);
         float ofDelta = 0;
         for (int n = first; n < end; n++) {
           int state = n * COLUMNS + i % COLUMNS;
           int part = i / COLUMNS * states * COLUMNS + state;
           int perToken = perToken(n, i / COLUMNS, tokens);
-          float ofState = Math.fma(g.y[i], c[perToken], g.h[state]);
+          float ofState = orZero(Math.fma(ofY, c[perToken], g.h[state]));
           g.h[state] = ofState * g.decays()[part];
           g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
           g.drive[i] = Math.fma(ofState, b[perToken], g.drive[i]);

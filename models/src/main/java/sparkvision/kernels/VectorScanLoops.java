@@ -273,6 +273,12 @@ final class VectorScanLoops implements ScanLoops {
     return series.reinterpretAsInts().add(power).reinterpretAsFloats();
   }
 
+  private static FloatVector orZero(FloatVector gradient) {
+    VectorMask<Float> small =
+        gradient.abs().compare(VectorOperators.LT, PlainScanLoops.LEAST_GRADIENT);
+    return gradient.blend(0, small);
+  }
+
   private static FloatVector all(float value) {
     return FloatVector.broadcast(FLOATS, value);
   }
@@ -322,7 +328,7 @@ final class VectorScanLoops implements ScanLoops {
     float[] gC = g.c;
     FloatVector step = at(delta, at);
     FloatVector input = at(drive, at);
-    FloatVector ofY = at(g.y, at);
+    FloatVector ofY = orZero(at(g.y, at));
     FloatVector sum = at(y, at);
     for (int n = 0; n < count; n++) {
       int state = firstState + n * COLUMNS;
@@ -382,13 +388,13 @@ final class VectorScanLoops implements ScanLoops {
     float[] gH = g.h;
     FloatVector step = at(delta, at);
     FloatVector input = at(drive, at);
-    FloatVector ofY = at(g.y, at);
+    FloatVector ofY = orZero(at(g.y, at));
     FloatVector ofInput = at(g.drive, at);
     FloatVector ofStep = all(0);
     for (int n = 0; n < count; n++) {
       int state = firstState + n * COLUMNS;
       int part = firstPart + n * COLUMNS;
-      FloatVector ofState = ofY.fma(all(c[perToken + n]), at(gH, state));
+      FloatVector ofState = orZero(ofY.fma(all(c[perToken + n]), at(gH, state)));
       ofState.mul(at(decays, part)).intoArray(gH, state);
       ofState.fma(input, at(gB, part)).intoArray(gB, part);
       ofInput = ofState.fma(all(b[perToken + n]), ofInput);
