@@ -1,7 +1,5 @@
 package sparkvision.kernels;
 
-import java.util.Arrays;
-
 /** The loops, one element after the other. */
 final class PlainScanLoops implements ScanLoops {
 
@@ -21,12 +19,19 @@ final class PlainScanLoops implements ScanLoops {
 
   @Override
   public void load(
-      Rows x, int row, int step, int column, int width, int tokens, float[] block, int blockAt) {
-    for (int t = 0; t < tokens; t++) {
-      int at = blockAt + t * COLUMNS;
-      Arrays.fill(block, at + width, at + COLUMNS, 0);
-      for (int c = 0; c < width; c++) {
-        block[at + c] = PlainLoops.load(x, row + t * step, column + c);
+      Rows x,
+      int row,
+      int step,
+      int column,
+      int width,
+      int tokens,
+      float[] blocks,
+      int at,
+      int apart) {
+    for (int c = 0; c < width + (COLUMNS - width % COLUMNS) % COLUMNS; c++) {
+      for (int t = 0; t < tokens; t++) {
+        blocks[at + c / COLUMNS * apart + t * COLUMNS + c % COLUMNS] =
+            c < width ? PlainLoops.load(x, row + t * step, column + c) : 0;
       }
     }
   }

@@ -23,12 +23,22 @@ public interface ScanLoops {
 
   /**
    * Reads {@code tokens} rows of x, the first at {@code row} and each {@code step} further, and
-   * {@code width} columns from {@code column} on; what a block has beyond them becomes zero.
+   * {@code width} columns from {@code column} on; what the last block has beyond them becomes zero.
+   *
+   * @param at where the first block begins; the next ones begin each {@code apart} further
    */
   void load(
-      Rows x, int row, int step, int column, int width, int tokens, float[] block, int blockAt);
+      Rows x,
+      int row,
+      int step,
+      int column,
+      int width,
+      int tokens,
+      float[] blocks,
+      int at,
+      int apart);
 
-  /** Writes a block to where {@link #load} would read it. */
+  /** Writes one block to where {@link #load} would read it. */
   void store(
       float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens);
 

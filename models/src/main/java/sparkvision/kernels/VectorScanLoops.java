@@ -29,20 +29,33 @@ final class VectorScanLoops implements ScanLoops {
 
   @Override
   public void load(
-      Rows x, int row, int step, int column, int width, int tokens, float[] block, int blockAt) {
+      Rows x,
+      int row,
+      int step,
+      int column,
+      int width,
+      int tokens,
+      float[] blocks,
+      int at,
+      int apart) {
+    for (int t = 0; t < tokens; t++) { // whole rows, which memory gives fastest
+      for (int c = 0; c < width; c += COLUMNS) {
+        int to = at + c / COLUMNS * apart + t * COLUMNS;
+        load(x, row + t * step, column + c, Math.min(COLUMNS, width - c), blocks, to);
+      }
+    }
+  }
+
+  private static void load(Rows x, int row, int column, int width, float[] block, int at) {
     int whole = FLOATS.loopBound(width);
-    for (int t = 0; t < tokens; t++) {
-      int at = blockAt + t * COLUMNS;
-      int from = row + t * step;
-      for (int c = 0; c < whole; c += LANES) {
-        VectorLoops.load(x, from, column + c).intoArray(block, at + c);
-      }
-      for (int c = whole; c < width; c++) {
-        block[at + c] = PlainLoops.load(x, from, column + c);
-      }
-      if (width < COLUMNS) {
-        Arrays.fill(block, at + width, at + COLUMNS, 0);
-      }
+    for (int c = 0; c < whole; c += LANES) {
+      VectorLoops.load(x, row, column + c).intoArray(block, at + c);
+    }
+    for (int c = whole; c < width; c++) {
+      block[at + c] = PlainLoops.load(x, row, column + c);
+    }
+    if (width < COLUMNS) {
+      Arrays.fill(block, at + width, at + COLUMNS, 0);
     }
   }
 

@@ -103,6 +103,9 @@ final class SelectiveScan {
     final float[][] through = new float[spans.span][COLUMNS]; // d
     final float[][] shifts = new float[spans.span][COLUMNS]; // bias
     final float[][] h = new float[spans.span][states * COLUMNS];
+    private final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
+    private final float[] rawOfSpan = new float[inputsOfSpan.length];
+    private final float[] gatesOfSpan = new float[inputsOfSpan.length];
     private final Spans.Sequences us = spans.sequences(u);
     private final Spans.Sequences deltas = spans.sequences(delta);
     private final Spans.Sequences zs = spans.sequences(z);
@@ -146,19 +149,26 @@ final class SelectiveScan {
         bs.load(sequence, chunk, block, bOfChunk, block * tokens * COLUMNS);
         cs.load(sequence, chunk, block, cOfChunk, block * tokens * COLUMNS);
       }
+      loadAll(us, inputsOfSpan);
+      loadAll(deltas, rawOfSpan);
+      loadAll(zs, gatesOfSpan);
+    }
+
+    final void loadAll(Spans.Sequences from, float[] to) {
+      from.loadAll(sequence, chunk, firstBlock, count, to);
     }
 
     /** What the scan of a block reads; afterwards {@code sums} has d·u. */
     final void beginBlock(int j) {
-      load(deltas, j, raw);
+      copy(rawOfSpan, j, raw);
       loops.softplus(raw, shifts[j], tokens, raw, steps);
-      load(us, j, inputs);
-      load(zs, j, gates);
+      copy(inputsOfSpan, j, inputs);
+      copy(gatesOfSpan, j, gates);
       loops.enter(inputs, steps, through[j], tokens, drive, sums);
     }
 
-    final void load(Spans.Sequences from, int j, float[] to) {
-      from.load(sequence, chunk, firstBlock + j, to, 0);
+    final void copy(float[] ofSpan, int j, float[] to) {
+      System.arraycopy(ofSpan, j * Spans.BLOCK, to, 0, tokens * COLUMNS);
     }
 
     final void store(float[] from, Spans.Sequences to, int j) {
@@ -268,6 +278,7 @@ final class SelectiveScan {
     private final float[][] ofThrough = new float[spans.span][COLUMNS];
     private final float[][] ofShifts = new float[spans.span][COLUMNS];
     private final float[][] ofStates = new float[spans.span][states * COLUMNS];
+    private final float[] givenOfSpan = new float[spans.span * Spans.BLOCK];
     private final float[] result = Spans.block();
     private final float[] folded = new float[states * CHUNK];
     private final Spans.Sequences dys;
@@ -297,6 +308,7 @@ final class SelectiveScan {
       }
       for (int i = spans.chunks - 1; i >= 0; i--) {
         beginChunk(i);
+        loadAll(dys, givenOfSpan);
         Arrays.fill(g.b, 0);
         Arrays.fill(g.c, 0);
         for (int j = 0; j < count; j++) {
@@ -316,7 +328,7 @@ final class SelectiveScan {
     private void goBack(int j) {
       beginBlock(j);
       keptOfAll.get(keptAt(j), h[j]);
-      load(dys, j, result);
+      copy(givenOfSpan, j, result);
       loops.gate(result, gates, tokens, g.y);
       Arrays.fill(g.delta, 0);
       Arrays.fill(g.drive, 0);

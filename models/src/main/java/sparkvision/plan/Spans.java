@@ -56,9 +56,12 @@ final class Spans {
     return (count + size - 1) / size;
   }
 
+  /** Numbers in a chunk of a block. */
+  static final int BLOCK = CHUNK * ScanLoops.COLUMNS;
+
   /** Room for a chunk of a block. */
   static float[] block() {
-    return new float[CHUNK * ScanLoops.COLUMNS];
+    return new float[BLOCK];
   }
 
   /** Tokens of a chunk. */
@@ -124,12 +127,18 @@ final class Spans {
     }
 
     void load(int sequence, int chunk, int block, float[] to, int at) {
-      load(sequence, row(chunk), tokens(chunk), block, to, at);
+      load(sequence, row(chunk), tokens(chunk), block, 1, to, at);
     }
 
-    private void load(int sequence, int row, int tokens, int block, float[] to, int at) {
+    /** A chunk of {@code count} blocks, which in {@code to} are {@link #BLOCK} apart. */
+    void loadAll(int sequence, int chunk, int block, int count, float[] to) {
+      load(sequence, row(chunk), tokens(chunk), block, count, to, 0);
+    }
+
+    private void load(int sequence, int row, int tokens, int block, int count, float[] to, int at) {
       int column = block * ScanLoops.COLUMNS;
-      loops.load(rows[sequence], row, step(), column, width(block), tokens, to, at);
+      int width = Math.min(count * ScanLoops.COLUMNS, columns - column);
+      loops.load(rows[sequence], row, step(), column, width, tokens, to, at, BLOCK);
     }
 
     /** The {@code count} tokens before a chunk, zeros before the first. */
@@ -137,18 +146,14 @@ final class Spans {
       if (chunk == 0) {
         Arrays.fill(to, 0, count * ScanLoops.COLUMNS, 0);
       } else {
-        load(sequence, row(chunk) - count * step(), count, block, to, 0);
+        load(sequence, row(chunk) - count * step(), count, block, 1, to, 0);
       }
     }
 
     void store(float[] from, int at, int sequence, int chunk, int block) {
       int column = block * ScanLoops.COLUMNS;
-      loops.store(
-          from, at, rows[sequence], row(chunk), step(), column, width(block), tokens(chunk));
-    }
-
-    private int width(int block) {
-      return Math.min(ScanLoops.COLUMNS, columns - block * ScanLoops.COLUMNS);
+      int width = Math.min(ScanLoops.COLUMNS, columns - column);
+      loops.store(from, at, rows[sequence], row(chunk), step(), column, width, tokens(chunk));
     }
   }
 }

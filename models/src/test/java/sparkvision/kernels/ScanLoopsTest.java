@@ -198,11 +198,20 @@ class ScanLoopsTest {
     Rows x = new Rows(data, Type.FLOAT32, columns);
     for (ScanLoops loops : new ScanLoops[] {plain, vector}) {
       float[] block = normal(2, BLOCK + 3);
-      loops.load(x, TOKENS - 1, -1, 16, 5, TOKENS, block, 3);
+      loops.load(x, TOKENS - 1, -1, 16, 5, TOKENS, block, 3, 0);
       for (int t = 0; t < TOKENS; t++) {
         for (int c = 0; c < ScanLoops.COLUMNS; c++) {
           float expected = c < 5 ? x.get(TOKENS - 1 - t, 16 + c) : 0;
           assertThat(block[3 + t * ScanLoops.COLUMNS + c]).isEqualTo(expected);
+        }
+      }
+      float[] two = normal(2, 2 * BLOCK + 5);
+      loops.load(x, 0, 1, 1, 20, TOKENS, two, 1, BLOCK + 4);
+      for (int t = 0; t < TOKENS; t++) {
+        for (int c = 0; c < 2 * ScanLoops.COLUMNS; c++) {
+          int at = c < 16 ? 1 + c : BLOCK + 5 + c - 16;
+          float expected = c < 20 ? x.get(t, 1 + c) : 0;
+          assertThat(two[at + t * ScanLoops.COLUMNS]).isEqualTo(expected);
         }
       }
       float[] other = normal(3, BLOCK);
