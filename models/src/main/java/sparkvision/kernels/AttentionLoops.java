@@ -28,6 +28,9 @@ public interface AttentionLoops {
   /** y = x / divisor of the row; row 0 of x becomes row {@code shift} of y. */
   void divideRows(Rows x, Rows y, int shift, int columns, int first, int end, float[] divisors);
 
+  /** y = ofX·x + ofY·y, with a factor for each row. */
+  void mixRows(Rows x, Rows y, int columns, int first, int end, float[] ofX, float[] ofY);
+
   /** Σ x·y of each row from {@code first} to {@code end}. */
   void products(Rows x, Rows y, int columns, int first, int end, float[] sums);
 

@@ -44,6 +44,20 @@ final class PlainAttentionLoops implements AttentionLoops {
   }
 
   @Override
+  public void mixRows(Rows x, Rows y, int columns, int first, int end, float[] ofX, float[] ofY) {
+    for (int row = first; row < end; row++) {
+      mix(x, y, row, 0, columns, ofX[row], ofY[row]);
+    }
+  }
+
+  static void mix(Rows x, Rows y, int row, int first, int columns, float ofX, float ofY) {
+    for (int c = first; c < columns; c++) {
+      float kept = PlainLoops.load(y, row, c) * ofY;
+      PlainLoops.store(y, row, c, Math.fma(PlainLoops.load(x, row, c), ofX, kept));
+    }
+  }
+
+  @Override
   public void products(Rows x, Rows y, int columns, int first, int end, float[] sums) {
     float[] parts = new float[COLUMNS];
     for (int row = first; row < end; row++) {

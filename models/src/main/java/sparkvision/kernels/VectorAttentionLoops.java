@@ -66,6 +66,19 @@ final class VectorAttentionLoops implements AttentionLoops {
     }
   }
 
+  @Override
+  public void mixRows(Rows x, Rows y, int columns, int first, int end, float[] ofX, float[] ofY) {
+    int whole = FLOATS.loopBound(columns);
+    for (int row = first; row < end; row++) {
+      FloatVector factor = FloatVector.broadcast(FLOATS, ofX[row]);
+      for (int c = 0; c < whole; c += LANES) {
+        FloatVector kept = VectorLoops.load(y, row, c).mul(ofY[row]);
+        VectorLoops.store(y, row, c, VectorLoops.load(x, row, c).fma(factor, kept));
+      }
+      PlainAttentionLoops.mix(x, y, row, whole, columns, ofX[row], ofY[row]);
+    }
+  }
+
   private static FloatVector load(ByteBuffer x, int index) {
     return FloatVector.fromByteBuffer(FLOATS, x, index * Float.BYTES, ORDER);
   }

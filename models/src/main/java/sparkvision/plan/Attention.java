@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import sparkvision.graph.Node;
@@ -53,15 +54,18 @@ final class Attention {
   /** Queries in a tile at least, however many keys there are; fewer make slow products. */
   private static final long FEWEST = 64;
 
+  /**
+   * The score of a query that is not to attend to a key; its power is nothing beside the others.
+   */
+  private static final float HIDDEN = -1e30f;
+
   /** Rows of a tile begin at multiples of so many elements. */
   private static final long LANES = AttentionLoops.COLUMNS;
 
-  private final Node node;
   private final Lowering l;
   private final Value q; // (..., N, d), the last axis densest, as in all others
   private final Value k; // (..., M, d)
   private final Value v; // (..., M, e)
-  private final Value y; // (..., N, e)
   private final Value logs; // (heads, N): −l / scale; null in inference
   private final int heads;
   private final int queries;
@@ -70,30 +74,57 @@ final class Attention {
   private final int values;
   private final double scale;
   private final int tile;
+  private final boolean toItself; // whether query i attends to key i
   private final boolean together; // all members work on each head
 
   static void register(Map<Node.Kind, Kernel> kernels) {
-    kernels.put(Node.Kind.ATTENTION, (node, l) -> new Attention(node, l).emit());
+    kernels.put(Node.Kind.ATTENTION, Attention::lower);
   }
 
-  private Attention(Node node, Lowering l) {
-    this.node = node;
+  private static void lower(Node node, Lowering l) {
+    Value q = l.cast(lastDensest(l, l.in(node, 0)), l.compute);
+    Value k = l.cast(lastDensest(l, l.in(node, 1)), l.compute);
+    Value v = l.cast(lastDensest(l, l.in(node, 2)), l.compute);
+    Value y = l.fresh(node.output(), l.compute, lastDensest(node.output().shape(), q));
+    Value logs = l.wantsAny(node) ? logs(l, q) : null;
+    Attention attention = new Attention(l, q, k, v, logs, node.number("scale"), true);
+    attention.forward(y);
+    l.bind(node.output(), y);
+    if (l.wantsAny(node)) {
+      l.tape(() -> attention.backward(node, y));
+    }
+  }
+
+  /** A number per query, to be kept between the passes. */
+  static Value logs(Lowering l, Value q) {
+    long queries = q.size(q.rank() - 2);
+    long heads = q.elements() / queries / q.size(q.rank() - 1);
+    return l.program.rowMajor("attention", Type.FLOAT32, heads, queries);
+  }
+
+  /**
+   * Attention of all heads, to be computed forward and backward.
+   *
+   * @param logs null if nobody asks for them
+   * @param toItself whether query i attends to key i; if not, there are as many of both, and two at
+   *     least
+   */
+  Attention(Lowering l, Value q, Value k, Value v, Value logs, double scale, boolean toItself) {
     this.l = l;
-    this.q = l.cast(lastDensest(l, l.in(node, 0)), l.compute);
-    this.k = l.cast(lastDensest(l, l.in(node, 1)), l.compute);
-    this.v = l.cast(lastDensest(l, l.in(node, 2)), l.compute);
+    this.q = q;
+    this.k = k;
+    this.v = v;
+    this.logs = logs;
+    this.scale = scale;
+    this.toItself = toItself;
     int rank = q.rank();
     this.queries = (int) q.size(rank - 2);
     this.keys = (int) k.size(rank - 2);
     this.channels = (int) q.size(rank - 1);
     this.values = (int) v.size(rank - 1);
     this.heads = (int) (q.elements() / queries / channels);
-    this.scale = node.number("scale");
     this.tile = tile(queries, keys);
     this.together = heads < l.program.team.threads();
-    this.y = l.fresh(node.output(), l.compute, lastDensest(node.output().shape(), q));
-    this.logs =
-        l.wantsAny(node) ? l.program.rowMajor("attention", Type.FLOAT32, heads, queries) : null;
   }
 
   /** How many queries at once. */
@@ -127,32 +158,24 @@ final class Attention {
     return Value.inOrder(dims, order);
   }
 
-  private void emit() {
+  /** Emits y (..., N, e) and the logarithms. */
+  void forward(Value y) {
     double flop = 2.0 * heads * queries * keys * (channels + values);
     List<Value> writes = logs == null ? List.of(y) : List.of(y, logs);
-    loop(flop, List.of(q, k, v), writes, Forward::new);
-    l.bind(node.output(), y);
-    if (l.wantsAny(node)) {
-      l.tape(this::backward);
-    }
+    loop(flop, List.of(q, k, v), writes, () -> new Forward(y));
   }
 
-  private void backward() {
+  private void backward(Node node, Value y) {
     Value given = l.gradient(node.output());
     if (given == null) {
       return;
     }
     Value dy = l.cast(lastDensest(l, given), l.compute);
     Value[] gradients = new Value[3];
-    List<Value> writes = new ArrayList<>();
     for (int i = 0; i < gradients.length; i++) {
-      if (l.wants(node, i)) {
-        gradients[i] = gradient(i);
-        writes.add(gradients[i]);
-      }
+      gradients[i] = l.wants(node, i) ? gradient(node, i) : null;
     }
-    double flop = 2.0 * heads * queries * keys * (3.0 * channels + 2.0 * values);
-    loop(flop, List.of(q, k, v, y, dy, logs), writes, () -> new Backward(dy, gradients));
+    backward(y, dy, gradients, false);
     for (int i = 0; i < gradients.length; i++) {
       if (gradients[i] != null) {
         l.contribute(node, i, gradients[i]);
@@ -160,8 +183,25 @@ final class Attention {
     }
   }
 
+  /**
+   * Emits the gradients.
+   *
+   * @param y what came out, of which Σ y∘dy is read
+   * @param gradients of q, k and v; null where nobody wants them
+   * @param adding whether they are added to what is there
+   */
+  void backward(Value y, Value dy, Value[] gradients, boolean adding) {
+    List<Value> writes = Arrays.stream(gradients).filter(Objects::nonNull).toList();
+    List<Value> reads = new ArrayList<>(List.of(q, k, v, y, dy, logs));
+    if (adding) {
+      reads.addAll(writes);
+    }
+    double flop = 2.0 * heads * queries * keys * (3.0 * channels + 2.0 * values);
+    loop(flop, reads, writes, () -> new Backward(y, dy, gradients, adding));
+  }
+
   /** Where the gradient of an input is written: where it belongs, if that is known. */
-  private Value gradient(int index) {
+  private Value gradient(Node node, int index) {
     Value place = l.gradientPlace(node, index);
     if (place != null
         && (place.size(place.rank() - 1) == 1 || place.stride(place.rank() - 1) == 1)) {
@@ -255,6 +295,12 @@ final class Attention {
       return memory.address() + begin * Float.BYTES;
     }
 
+    /** Sets a part of the memory to zero. */
+    final void fill(long begin, long bytes) {
+      Memory whole = memory.storage.memory;
+      whole.fill(address(begin) - whole.address(), bytes, 0);
+    }
+
     /** A part of the memory as rows. */
     final Rows rows(long begin, Type type, long rows, int stride) {
       Memory whole = memory.storage.memory;
@@ -329,6 +375,13 @@ final class Attention {
   }
 
   // Heads and tiles.
+
+  /** Where the queries of a tile meet the keys of the same numbers. */
+  private static void fillDiagonal(Rows map, int first, int width, float value) {
+    for (int column = 0; column < width; column++) {
+      map.set(first + column, column, value);
+    }
+  }
 
   /** One head of (..., R, C): (R, C). */
   private static Value head(Value x, int head) {
@@ -414,6 +467,7 @@ final class Attention {
 
   private final class Forward extends Worker {
 
+    private final Value y;
     private final AttentionLoops loops = AttentionLoops.best();
     private final long scores = room((long) keys * pitch(tile), Type.FLOAT32);
     private final long weights =
@@ -434,6 +488,10 @@ final class Attention {
     private ForwardTile present;
     private int head;
     private int first; // query of the tile
+
+    Forward(Value y) {
+      this.y = y;
+    }
 
     private final class ForwardTile {
       final int width;
@@ -477,6 +535,9 @@ final class Attention {
       for (first = 0; first < queries; first += tile) {
         present = first + tile <= queries ? usual : last;
         present.scores.run(kHeads.address(head), qHeads.address(head, first), address(scores));
+        if (!toItself) {
+          fillDiagonal(present.scoreRows, first, present.width, HIDDEN);
+        }
         team.run(powers);
         present.output.run(address(weights), vHeads.address(head), address(output));
         team.run(division);
@@ -510,8 +571,10 @@ final class Attention {
 
   private final class Backward extends Worker {
 
+    private final Value y;
     private final Value dy;
     private final Value[] gradients; // of q, k, v; null where not wanted
+    private final boolean adding;
     private final AttentionLoops loops = AttentionLoops.best();
     private final boolean tiled = tile < queries;
     private final Sum dk;
@@ -535,14 +598,16 @@ final class Attention {
     private FloatBuffer dropBuffer;
     private int head;
 
-    Backward(Value dy, Value[] gradients) {
+    Backward(Value y, Value dy, Value[] gradients, boolean adding) {
+      this.y = y;
       this.dy = dy;
       this.gradients = gradients;
+      this.adding = adding;
       this.dk = gradients[1] == null ? null : new Sum(gradients[1]);
       this.dv = gradients[2] == null ? null : new Sum(gradients[2]);
-      this.first = new BackwardTile(tile, false);
-      this.usual = tiled ? new BackwardTile(tile, true) : first;
-      this.last = tiled ? new BackwardTile(queries - (queries - 1) / tile * tile, true) : first;
+      this.first = new BackwardTile(tile, true);
+      this.usual = tiled ? new BackwardTile(tile, false) : first;
+      this.last = tiled ? new BackwardTile(queries - (queries - 1) / tile * tile, false) : first;
     }
 
     /**
@@ -568,6 +633,11 @@ final class Attention {
                 : whole(target);
       }
 
+      /** Whether a tile adds to what is there, or is the first to write. */
+      boolean adds(boolean first) {
+        return !first || (adding && !apart);
+      }
+
       void prepare() {
         heads = new Heads(target);
         if (apart) {
@@ -583,7 +653,7 @@ final class Attention {
 
       void finish() {
         if (apart) {
-          Loops.best().copy(sums, targets[head], false, sums.stride(), 0, keys);
+          Loops.best().copy(sums, targets[head], adding, sums.stride(), 0, keys);
         }
       }
     }
@@ -594,8 +664,11 @@ final class Attention {
       final Product dq;
       final Product dk;
       final Product dv;
+      final int width;
+      Rows weightRows;
 
-      BackwardTile(int width, boolean adding) {
+      BackwardTile(int width, boolean first) {
+        this.width = width;
         Type type = l.compute;
         Desc map = map(type, width);
         Dnnl.PostOps exponential =
@@ -613,7 +686,7 @@ final class Attention {
                     part(dy, width),
                     null,
                     Backward.this.dv.desc,
-                    adding ? nothing().accumulate() : nothing(),
+                    summed(nothing(), Backward.this.dv.adds(first)),
                     null);
         boolean more = gradients[0] != null || gradients[1] != null;
         this.changes =
@@ -628,7 +701,7 @@ final class Attention {
                     whole(k),
                     null,
                     part(gradients[0], width),
-                    scaled(),
+                    summed(scaled(), adding),
                     null);
         this.dk =
             gradients[1] == null
@@ -638,12 +711,32 @@ final class Attention {
                     part(q, width),
                     null,
                     Backward.this.dk.desc,
-                    adding ? scaled().accumulate() : scaled(),
+                    summed(scaled(), Backward.this.dk.adds(first)),
                     null);
+      }
+
+      void prepare() {
+        weightRows = rows(Backward.this.weights, l.compute, keys, pitch(width));
+      }
+
+      /**
+       * Sets both maps to zero, and what lies between their rows with them: oneDNN multiplies whole
+       * tiles of bfloat16s, what is beyond the end by zero, and that must not be NaN.
+       */
+      void clear() {
+        if (l.compute == Type.BFLOAT16) {
+          long bytes = (long) keys * pitch(width) * l.compute.bytes();
+          fill(Backward.this.weights, bytes);
+          fill(Backward.this.changes, bytes);
+        }
       }
 
       private Dnnl.PostOps scaled() {
         return nothing().activation(dnnl_eltwise_linear, (float) scale, 0);
+      }
+
+      private Dnnl.PostOps summed(Dnnl.PostOps post, boolean adding) {
+        return adding ? post.accumulate() : post;
       }
     }
 
@@ -655,6 +748,9 @@ final class Attention {
       vHeads = new Heads(v);
       dyHeads = new Heads(dy);
       logHeads = new Heads(logs.reshaped(heads, queries, 1));
+      first.prepare();
+      usual.prepare();
+      last.prepare();
       if (gradients[0] != null) {
         dqHeads = new Heads(gradients[0]);
       }
@@ -678,8 +774,12 @@ final class Attention {
         BackwardTile present = from == 0 ? first : from + tile <= queries ? usual : last;
         long query = qHeads.address(head, from);
         long dOutput = dyHeads.address(head, from);
+        present.clear();
         present.weights.run(
             kHeads.address(head), query, logHeads.address(head, from), address(weights));
+        if (!toItself) {
+          fillDiagonal(present.weightRows, from, present.width, 0);
+        }
         if (present.dv != null) {
           present.dv.run(address(weights), dOutput, dv.address());
         }

@@ -52,6 +52,7 @@ public final class CompiledGraph implements AutoCloseable {
     SampleNorms.register(kernels);
     Products.register(kernels);
     Attention.register(kernels);
+    CrissCross.register(kernels);
     CausalConv.register(kernels);
     SelectiveScan.register(kernels);
     Elements.register(kernels);
