@@ -5,6 +5,8 @@ import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.net.DatagramSocket;
+import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -81,9 +83,19 @@ public final class TestCluster
         new String[] {"spark.sparkvision.test.fault", FAULT.toString()},
         new String[] {"spark.hadoop.fs.hdfs.impl", "sparkvision.train.FaultyFileSystem"},
         new String[] {"spark.hadoop.dfs.client.retry.window.base", "100"},
+        new String[] {"spark.sparkvision.parameter-server.port", freePort()},
         new String[] {"spark.ui.enabled", "false"},
         new String[] {"spark.driver.host", "127.0.0.1"},
         new String[] {"spark.driver.bindAddress", "127.0.0.1"});
+  }
+
+  /** A UDP port; those above it are most likely free as well. */
+  private static String freePort() {
+    try (DatagramSocket socket = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
+      return String.valueOf(Math.min(socket.getLocalPort(), 64_000));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   public static String classPath() {

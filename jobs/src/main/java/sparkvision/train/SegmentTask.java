@@ -3,6 +3,7 @@ package sparkvision.train;
 import com.typesafe.config.Config;
 import java.io.IOException;
 import java.io.Serializable;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
@@ -55,6 +56,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
    * @param course where each step's samples stand
    * @param scheduleSteps of the learning rate's schedule
    * @param byEpochs whether that schedule goes by epochs, and not by steps
+   * @param sharing none where ranks only average
    * @param init a safetensors file; none: random weights
    * @param restoreFrom a checkpoint directory; none: initial weights
    * @param restoreRanks how many ranks wrote it
@@ -70,6 +72,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       int batchSize,
       int accumulateSteps,
       long seed,
+      GradientSharing.Plan sharing,
       TrainConfig.Exchanges exchange,
       Sync.Rule sync,
       OptimizerConfig optimizer,
@@ -97,12 +100,19 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
    * @param step steps that lie behind it
    * @param parts the files it wrote
    * @param lastExchangeSeconds the averaging that no {@link RoundReport} tells of
+   * @param traffic of {@link GradientSharing} in the segment; none without
    */
-  record Report(int rank, String host, long step, List<Part> parts, double lastExchangeSeconds)
+  record Report(
+      int rank,
+      String host,
+      long step,
+      List<Part> parts,
+      double lastExchangeSeconds,
+      GradientSharing.Traffic traffic)
       implements Serializable {
 
     Report with(List<Part> written) {
-      return new Report(rank, host, step, written, lastExchangeSeconds);
+      return new Report(rank, host, step, written, lastExchangeSeconds, traffic);
     }
   }
 
@@ -209,9 +219,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
                 plan.loader().prefetchBytes())) {
       driver.phase("restoring step " + plan.firstStep());
       restore(engine, network, rank, hadoop);
-      try (Exchange exchange = open(transport, driver, engine);
+      // All ranks have joined when the exchange has introduced them to each other.
+      try (GradientSharing sharing =
+              plan.sharing() == null
+                  ? null
+                  : GradientSharing.rank(plan.sharing(), rank, engine.parameterCount());
+          Exchange exchange = open(transport, driver, engine);
           PartWriter writer = new PartWriter(hadoop, plan.coordinator().timeoutSeconds())) {
-        Training training = new Training(rank, engine, network, loader, exchange, writer);
+        Training training = new Training(rank, engine, network, loader, sharing, exchange, writer);
         training.restore(hadoop);
         return training.run();
       }
@@ -241,10 +256,13 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     private final Engine engine;
     private final Network network;
     private final BatchLoader loader;
+    private final GradientSharing sharing; // null where ranks only average
     private final Exchange exchange;
     private final PartWriter writer;
     private final OuterStep outer;
     private final float[] exchanged;
+    private final float[] weights; // parameters before the step; empty where ranks only average
+    private final float[] update;
     private final Stopwatch compute = new Stopwatch();
     private final Stopwatch wait = new Stopwatch();
     private final Stopwatch exchanging = new Stopwatch();
@@ -256,12 +274,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         Engine engine,
         Network network,
         BatchLoader loader,
+        GradientSharing sharing,
         Exchange exchange,
         PartWriter writer) {
       this.rank = rank;
       this.engine = engine;
       this.network = network;
       this.loader = loader;
+      this.sharing = sharing;
       this.exchange = exchange;
       this.writer = writer;
       this.exchanged = new float[engine.averagedSize()];
@@ -270,6 +290,8 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         engine.readAveraged(theta);
       }
       this.outer = new OuterStep(plan.sync(), theta, engine.parameterCount());
+      this.weights = sharing == null ? new float[0] : Arrays.copyOf(theta, engine.parameterCount());
+      this.update = new float[weights.length];
     }
 
     /** What belongs to the exchange, from the checkpoint. */
@@ -281,10 +303,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         outer.load(read(hadoop, Checkpoint.OUTER));
       }
       // A rank more than there were owes nothing yet.
-      if (exchange.residual().length > 0 && rank < plan.restoreRanks()) {
+      if (residual().length > 0 && rank < plan.restoreRanks()) {
         float[] values = read(hadoop, Checkpoint.residualFile(rank)).get(RESIDUAL).floats();
-        System.arraycopy(values, 0, exchange.residual(), 0, values.length);
+        System.arraycopy(values, 0, residual(), 0, values.length);
       }
+    }
+
+    private float[] residual() {
+      return sharing == null ? exchange.residual() : sharing.residual();
     }
 
     Report run() throws IOException {
@@ -308,6 +334,9 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         compute.start();
         engine.update(learningRate);
         compute.stop();
+        if (sharing != null) {
+          share();
+        }
         if (!plan.sync().gradients() && behind == roundEnd) {
           decision = averageParameters(behind, learningRate);
         }
@@ -343,7 +372,13 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
 
     private Report report(long behind, List<Part> written) {
       String host = SparkEnv.get().blockManager().blockManagerId().host();
-      return new Report(rank, host, behind, written, exchanging.seconds());
+      return new Report(
+          rank,
+          host,
+          behind,
+          written,
+          exchanging.seconds(),
+          sharing == null ? null : sharing.traffic());
     }
 
     private Path staged(long behind) {
@@ -401,8 +436,26 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       outer.apply(exchanged);
       requireFinite("mean weight", exchanged, behind, rank, learningRate);
       engine.writeAveraged(exchanged);
+      System.arraycopy(exchanged, 0, weights, 0, weights.length);
       exchanging.stop();
       return decision;
+    }
+
+    /** Of the optimizer's step, this rank takes what it sends, and what others have sent. */
+    private void share() {
+      exchanging.start();
+      engine.readAveraged(exchanged);
+      for (int i = 0; i < weights.length; i++) {
+        update[i] = exchanged[i] - weights[i];
+      }
+      sharing.share(update);
+      for (int i = 0; i < weights.length; i++) {
+        weights[i] += update[i];
+      }
+      sharing.receive(weights);
+      System.arraycopy(weights, 0, exchanged, 0, weights.length);
+      engine.writeAveraged(exchanged);
+      exchanging.stop();
     }
 
     private RoundReport report(long behind, double learningRate, double drift) {
@@ -432,7 +485,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         }
       }
       parts.add(Checkpoint.optimizerFile(rank), engine.optimizerState());
-      float[] residual = exchange.residual();
+      float[] residual = residual();
       if (residual.length > 0) {
         parts.add(
             Checkpoint.residualFile(rank),

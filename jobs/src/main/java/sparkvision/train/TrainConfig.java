@@ -42,6 +42,8 @@ public record TrainConfig(
     int batchSize,
     int accumulateSteps,
     long seed,
+    Mode mode,
+    Sharing parameterServer,
     Exchanges exchange,
     Sync sync,
     Loss loss,
@@ -57,6 +59,29 @@ public record TrainConfig(
     Checkpoints checkpoint,
     int replacementSeconds,
     int timeoutSeconds) {
+
+  /** How ranks learn of each other. */
+  public enum Mode {
+    /** By averagings alone. */
+    AVERAGING,
+    /** Between averagings also by updates that each sends and none waits for. */
+    PARAMETER_SERVER
+  }
+
+  /** How updates are encoded; see {@link UpdateEncoder}. */
+  public record Sharing(double threshold, double leastShare, double mostShare)
+      implements Serializable {
+
+    public Sharing {
+      check(threshold > 0, "parameter-server.threshold", threshold, "above 0");
+      check(
+          leastShare >= 0 && leastShare <= mostShare,
+          "parameter-server.least-share",
+          leastShare,
+          "at least 0, at most parameter-server.most-share");
+      check(mostShare <= 1, "parameter-server.most-share", mostShare, "at most 1");
+    }
+  }
 
   /** Through what ranks average. */
   public enum Exchanges {
@@ -96,6 +121,14 @@ public record TrainConfig(
         spelled(sync.wire()),
         "float32 with exchange=driver");
     atLeast("replacement-seconds", replacementSeconds, 0);
+    check(
+        mode == Mode.AVERAGING
+            || (!sync.rule().gradients()
+                && !sync.rule().hasOuterStep()
+                && sync.wire() == Sync.Wire.FLOAT32),
+        "mode",
+        spelled(mode),
+        "averaging where sync has an outer step, averages gradients, or has a bfloat16 wire");
     atLeast("timeout-seconds", timeoutSeconds, 1);
     check(
         labelSmoothing >= 0 && labelSmoothing < 1,

@@ -183,6 +183,9 @@ public final class Trainer {
       wanted = found.wantedRanks();
     }
     int ranks = Slots.await(spark.sc(), wanted, Duration.ofSeconds(config.timeoutSeconds()));
+    if (config.mode() == TrainConfig.Mode.PARAMETER_SERVER) {
+      GradientSharing.require(spark.sc());
+    }
     RunState state = initial(ranks);
     if (found == null) {
       if (config.init().isPresent()) {
@@ -313,6 +316,14 @@ public final class Trainer {
         checkpoints.finish(config.timeoutSeconds());
       }
       long reached = reports.get(0).step();
+      if (config.mode() == TrainConfig.Mode.PARAMETER_SERVER) {
+        listener.note(
+            reports.stream()
+                .map(SegmentTask.Report::traffic)
+                .reduce(GradientSharing.Traffic::plus)
+                .orElseThrow()
+                .sentence(from.step(), reached, parameters));
+      }
       Path staged = CheckpointStore.staged(staging, reached);
       List<Report.EpochPoint> epoch =
           isEvaluated(from, reached)
@@ -337,7 +348,9 @@ public final class Trainer {
       throws SegmentFailure, InterruptedException {
     RunState from = start.state();
     String group = "segment " + UUID.randomUUID();
-    try (Coordinator coordinator =
+    GradientSharing.Plan sharing = sharing();
+    try (GradientSharing root = sharing == null ? null : GradientSharing.root(sharing);
+        Coordinator coordinator =
         new Coordinator(
             Transport.ofThisProcess(config.timeoutSeconds()),
             from.ranks(),
@@ -350,7 +363,7 @@ public final class Trainer {
             },
             checkpoints::written,
             () -> spark.sc().cancelJobGroup(group))) {
-      SegmentTask task = new SegmentTask(plan(start, end, staging, coordinator));
+      SegmentTask task = new SegmentTask(plan(start, end, staging, sharing, coordinator));
       String description =
           String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps());
       CompletableFuture<List<SegmentTask.Report>> job =
@@ -407,6 +420,18 @@ public final class Trainer {
     }
   }
 
+  /** Null where ranks only average. */
+  private GradientSharing.Plan sharing() {
+    if (config.mode() == TrainConfig.Mode.AVERAGING) {
+      return null;
+    }
+    return new GradientSharing.Plan(
+        spark.getConf().get("spark.driver.host"),
+        spark.getConf().getInt(GradientSharing.PORT, 0),
+        config.timeoutSeconds(),
+        config.parameterServer());
+  }
+
   private long segmentEnd(RunState from) {
     return Math.min(from.totalSteps(), config.nextEvaluation(from.course(), from.step()));
   }
@@ -416,7 +441,11 @@ public final class Trainer {
   }
 
   private SegmentTask.Plan plan(
-      Committed start, long end, String staging, Coordinator coordinator) {
+      Committed start,
+      long end,
+      String staging,
+      GradientSharing.Plan sharing,
+      Coordinator coordinator) {
     RunState from = start.state();
     boolean byEpochs = config.iterations() == 0;
     return new SegmentTask.Plan(
@@ -429,6 +458,7 @@ public final class Trainer {
         config.batchSize(),
         config.accumulateSteps(),
         config.seed(),
+        sharing,
         config.exchange(),
         config.sync().rule(),
         config.optimizer(),
