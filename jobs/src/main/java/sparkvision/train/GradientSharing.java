@@ -91,8 +91,8 @@ final class GradientSharing implements AutoCloseable {
   /**
    * Checks that Aeron may be used here.
    *
-   * @throws JobException (exit code 3) if the port is not set, Spark's traffic is to be secret, or an
-   *     executor could run two ranks
+   * @throws JobException (exit code 3) if the port is not set, Spark's traffic is to be secret, or
+   *     an executor could run two ranks
    */
   static void require(SparkContext context) {
     requireOpen(context.getConf());
@@ -127,8 +127,7 @@ final class GradientSharing implements AutoCloseable {
 
   private static JobException refusal(String why, Object... values) {
     return new JobException(
-        Exit.PREFLIGHT,
-        "Cannot train with mode=parameter-server: " + String.format(why, values));
+        Exit.PREFLIGHT, "Cannot train with mode=parameter-server: " + String.format(why, values));
   }
 
   /** The root of the tree, in the driver. */

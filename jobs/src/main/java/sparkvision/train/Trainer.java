@@ -351,18 +351,18 @@ public final class Trainer {
     GradientSharing.Plan sharing = sharing();
     try (GradientSharing root = sharing == null ? null : GradientSharing.root(sharing);
         Coordinator coordinator =
-        new Coordinator(
-            Transport.ofThisProcess(config.timeoutSeconds()),
-            from.ranks(),
-            config.timeoutSeconds(),
-            round -> {
-              rounds.add(round);
-              listener.round(RunState.point(round));
-              long step = round.get(0).step();
-              return step == end ? Exchange.Decision.GO_ON : checkpoints.decide(step);
-            },
-            checkpoints::written,
-            () -> spark.sc().cancelJobGroup(group))) {
+            new Coordinator(
+                Transport.ofThisProcess(config.timeoutSeconds()),
+                from.ranks(),
+                config.timeoutSeconds(),
+                round -> {
+                  rounds.add(round);
+                  listener.round(RunState.point(round));
+                  long step = round.get(0).step();
+                  return step == end ? Exchange.Decision.GO_ON : checkpoints.decide(step);
+                },
+                checkpoints::written,
+                () -> spark.sc().cancelJobGroup(group))) {
       SegmentTask task = new SegmentTask(plan(start, end, staging, sharing, coordinator));
       String description =
           String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps());

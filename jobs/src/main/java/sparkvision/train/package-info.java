@@ -24,8 +24,8 @@
  * the outer step by itself, from the same mean to the same bits. What goes over the network, and
  * how, is an {@link sparkvision.train.Exchange}'s business.
  *
- * <p>With {@code mode=parameter-server} ranks also send each other their updates in between, without
- * waiting ({@link sparkvision.train.GradientSharing}).
+ * <p>With {@code mode=parameter-server} ranks also send each other their updates in between,
+ * without waiting ({@link sparkvision.train.GradientSharing}).
  *
  * <p>Weights and running statistics are averaged with equal weights, since all ranks have seen the
  * same number of images; optimizer state stays with its rank and is part of the checkpoint. So does
