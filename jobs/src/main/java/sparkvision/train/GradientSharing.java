@@ -36,6 +36,8 @@ final class GradientSharing implements AutoCloseable {
   private static final Logger LOG = LogManager.getLogger(GradientSharing.class);
 
   private static final int CLOSE_SECONDS = 20;
+  private static final int SETTLE_MILLIS = 100;
+  private static final int MOST_SETTLE_MILLIS = 3000;
 
   /** Where the root listens, and how updates are encoded. */
   record Plan(String host, int port, int timeoutSeconds, TrainConfig.Sharing encoding)
@@ -75,6 +77,7 @@ final class GradientSharing implements AutoCloseable {
     }
   }
 
+  private final Plan plan;
   private final ModelParameterServer server;
   private final UpdateEncoder encoder; // none at the root
   private final Received received;
@@ -82,7 +85,9 @@ final class GradientSharing implements AutoCloseable {
   private long messages;
   private long bytes;
 
-  private GradientSharing(ModelParameterServer server, UpdateEncoder encoder, Received received) {
+  private GradientSharing(
+      Plan plan, ModelParameterServer server, UpdateEncoder encoder, Received received) {
+    this.plan = plan;
     this.server = server;
     this.encoder = encoder;
     this.received = received;
@@ -100,9 +105,10 @@ final class GradientSharing implements AutoCloseable {
     int slots = Slots.now(context);
     if (slots > executors) {
       throw refusal(
-          "%d executors have %d slots, and the server is one for each process (set spark.task.cpus to"
-              + " spark.executor.cores)",
-          executors, slots);
+          String.format(
+              "%d executors have %d slots, and the server is one for each process (set"
+                  + " spark.task.cpus to spark.executor.cores)",
+              executors, slots));
     }
   }
 
@@ -111,23 +117,22 @@ final class GradientSharing implements AutoCloseable {
         List.of("spark.authenticate", "spark.network.crypto.enabled", "spark.ssl.enabled")) {
       if (spark.getBoolean(key, false)) {
         throw refusal(
-            "%s=true, and its updates go over plain UDP, which nothing protects (use"
-                + " mode=averaging)",
-            key);
+            key
+                + "=true, and its updates go over plain UDP, which nothing protects (use"
+                + " mode=averaging)");
       }
     }
     int port = spark.getInt(PORT, 0);
     if (port < 1 || port > 65_000) {
       throw refusal(
-          "%s is not set to a port (the driver's, UDP; rank r takes the port r + 1 above, and all must"
-              + " be open between all hosts)",
-          PORT);
+          PORT
+              + " is not set to a port (the driver's, UDP; rank r takes the port r + 1 above, and all"
+              + " must be open between all hosts)");
     }
   }
 
-  private static JobException refusal(String why, Object... values) {
-    return new JobException(
-        Exit.PREFLIGHT, "Cannot train with mode=parameter-server: " + String.format(why, values));
+  private static JobException refusal(String why) {
+    return new JobException(Exit.PREFLIGHT, "Cannot train with mode=parameter-server: " + why);
   }
 
   /** The root of the tree, in the driver. */
@@ -179,7 +184,7 @@ final class GradientSharing implements AutoCloseable {
   private static GradientSharing launch(
       Plan plan, int port, ModelParameterServer server, UpdateEncoder encoder, Received received) {
     server.addUpdatesSubscriber(received);
-    GradientSharing sharing = new GradientSharing(server, encoder, received);
+    GradientSharing sharing = new GradientSharing(plan, server, encoder, received);
     try {
       within(plan.timeoutSeconds(), server::launch);
     } catch (IllegalStateException e) {
@@ -241,6 +246,27 @@ final class GradientSharing implements AutoCloseable {
   /** Adds what other ranks have sent since the last time. */
   void receive(float[] weights) {
     received.addTo(weights);
+  }
+
+  /** How ranks reach this root. */
+  Plan plan() {
+    return plan;
+  }
+
+  /**
+   * Waits until nothing has come for a moment, so that little is on its way when a segment ends.
+   */
+  void settle() {
+    long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(MOST_SETTLE_MILLIS);
+    long before = -1;
+    try {
+      while (before != received.count() && System.nanoTime() < deadline) {
+        before = received.count();
+        TimeUnit.MILLISECONDS.sleep(SETTLE_MILLIS);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   /** What the threshold has kept back so far. */

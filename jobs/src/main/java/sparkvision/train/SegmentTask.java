@@ -335,7 +335,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         engine.update(learningRate);
         compute.stop();
         if (sharing != null) {
-          share();
+          share(behind == plan.endStep());
         }
         if (!plan.sync().gradients() && behind == roundEnd) {
           decision = averageParameters(behind, learningRate);
@@ -442,7 +442,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
     }
 
     /** Of the optimizer's step, this rank takes what it sends, and what others have sent. */
-    private void share() {
+    private void share(boolean last) {
       exchanging.start();
       engine.readAveraged(exchanged);
       for (int i = 0; i < weights.length; i++) {
@@ -451,6 +451,9 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       sharing.share(update);
       for (int i = 0; i < weights.length; i++) {
         weights[i] += update[i];
+      }
+      if (last) {
+        sharing.settle();
       }
       sharing.receive(weights);
       System.arraycopy(weights, 0, exchanged, 0, weights.length);

@@ -348,8 +348,7 @@ public final class Trainer {
       throws SegmentFailure, InterruptedException {
     RunState from = start.state();
     String group = "segment " + UUID.randomUUID();
-    GradientSharing.Plan sharing = sharing();
-    try (GradientSharing root = sharing == null ? null : GradientSharing.root(sharing);
+    try (GradientSharing root = sharingRoot();
         Coordinator coordinator =
             new Coordinator(
                 Transport.ofThisProcess(config.timeoutSeconds()),
@@ -363,7 +362,9 @@ public final class Trainer {
                 },
                 checkpoints::written,
                 () -> spark.sc().cancelJobGroup(group))) {
-      SegmentTask task = new SegmentTask(plan(start, end, staging, sharing, coordinator));
+      SegmentTask task =
+          new SegmentTask(
+              plan(start, end, staging, root == null ? null : root.plan(), coordinator));
       String description =
           String.format("train steps %d to %d of %d", from.step(), end, from.totalSteps());
       CompletableFuture<List<SegmentTask.Report>> job =
@@ -421,15 +422,16 @@ public final class Trainer {
   }
 
   /** Null where ranks only average. */
-  private GradientSharing.Plan sharing() {
+  private GradientSharing sharingRoot() {
     if (config.mode() == TrainConfig.Mode.AVERAGING) {
       return null;
     }
-    return new GradientSharing.Plan(
-        spark.getConf().get("spark.driver.host"),
-        spark.getConf().getInt(GradientSharing.PORT, 0),
-        config.timeoutSeconds(),
-        config.parameterServer());
+    return GradientSharing.root(
+        new GradientSharing.Plan(
+            spark.getConf().get("spark.driver.host"),
+            spark.getConf().getInt(GradientSharing.PORT, 0),
+            config.timeoutSeconds(),
+            config.parameterServer()));
   }
 
   private long segmentEnd(RunState from) {
