@@ -7,6 +7,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.hadoop.fs.Path;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import sparkvision.TestCluster;
@@ -15,6 +16,7 @@ import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.train.RunState;
 
 /** Two executor processes that share updates over Aeron. */
+@Tag("faults") // slow; the transport leaves busy threads behind
 class ParameterServerTest {
 
   @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
