@@ -18,7 +18,6 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.parameterserver.distributed.conf.VoidConfiguration;
 import org.nd4j.parameterserver.distributed.v2.ModelParameterServer;
 import org.nd4j.parameterserver.distributed.v2.enums.MeshBuildMode;
-import org.nd4j.parameterserver.distributed.v2.transport.impl.AeronUdpTransport;
 import org.nd4j.parameterserver.distributed.v2.transport.impl.StaticPortSupplier;
 import org.nd4j.parameterserver.distributed.v2.util.AbstractUpdatesHandler;
 import sparkvision.JobException;
@@ -143,7 +142,7 @@ final class GradientSharing implements AutoCloseable {
         plan,
         plan.port(),
         new ModelParameterServer(
-            configuration, new AeronUdpTransport(plan.host(), plan.port(), configuration), true),
+            configuration, new UpdatesTransport(plan.host(), plan.port(), configuration), true),
         null,
         received);
   }
@@ -163,7 +162,7 @@ final class GradientSharing implements AutoCloseable {
         port,
         new ModelParameterServer(
             configuration,
-            new AeronUdpTransport(host, port, plan.host(), plan.port(), configuration),
+            new UpdatesTransport(host, port, plan.host(), plan.port(), configuration),
             false),
         new UpdateEncoder(plan.encoding(), size),
         received);

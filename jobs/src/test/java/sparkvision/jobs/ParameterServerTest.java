@@ -7,7 +7,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.hadoop.fs.Path;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import sparkvision.TestCluster;
@@ -16,7 +15,6 @@ import sparkvision.checkpoint.CheckpointStore;
 import sparkvision.train.RunState;
 
 /** Two executor processes that share updates over Aeron. */
-@Tag("faults") // slow; the transport leaves busy threads behind
 class ParameterServerTest {
 
   @RegisterExtension static final TestCluster CLUSTER = TestCluster.shared();
@@ -61,6 +59,11 @@ class ParameterServerTest {
     assertThat(traffic.group(4)).isEqualTo("8");
     assertThat(Integer.parseInt(traffic.group(3))).isBetween(4, 8);
     assertThat(Integer.parseInt(traffic.group(6))).isBetween(1, 8);
+
+    assertThat(Thread.getAllStackTraces().keySet())
+        .extracting(Thread::getName)
+        .as("threads behind the run")
+        .noneMatch(name -> name.startsWith("MessagesExecutorService") || name.contains("aeron"));
 
     Ended second = train("epochs=20");
     assertThat(second.code()).as(second.error()).isZero();
