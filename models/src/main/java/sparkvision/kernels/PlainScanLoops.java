@@ -84,6 +84,13 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
+  public void dropSmall(float[] gradient, int tokens) {
+    for (int i = 0; i < tokens * COLUMNS; i++) {
+      gradient[i] = orZero(gradient[i]);
+    }
+  }
+
+  @Override
   public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
     for (int i = 0; i < tokens * COLUMNS; i++) {
       float sum = bias[i % COLUMNS];

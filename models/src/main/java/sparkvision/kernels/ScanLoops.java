@@ -54,6 +54,9 @@ public interface ScanLoops {
   /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
   void gateGradient(float[] x, float[] z, float[] g, int tokens);
 
+  /** What of a gradient is nearer to zero than 2⁻⁷⁸ becomes zero. */
+  void dropSmall(float[] gradient, int tokens);
+
   /**
    * y_t = bias + Σ weight_i·x_{t + i}.
    *

@@ -123,6 +123,13 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
+  public void dropSmall(float[] gradient, int tokens) {
+    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
+      orZero(at(gradient, i)).intoArray(gradient, i);
+    }
+  }
+
+  @Override
   public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
     for (int column = 0; column < COLUMNS; column += LANES) {
       FloatVector shift = at(bias, column);

@@ -17,9 +17,9 @@
  *       sums are heap arrays.
  *   <li>Reading 64 of 256 channels of rows that lie in DRAM takes 1.5 ns a number, reading dense
  *       rows 0.3: what is read together must lie together.
- *   <li>A loop of vectors that the compiler inlines into a long caller may leave them on the heap, in
- *       one process and not in the next: 11 µs in place of 3 for a chunk of a scan and its gradient.
- *       Each loop is therefore compiled on its own ({@code Vectors}).
+ *   <li>A loop of vectors that the compiler inlines into a long caller may leave them on the heap,
+ *       in one process and not in the next: 11 µs in place of 3 for a chunk of a scan and its
+ *       gradient. Each loop is therefore compiled on its own ({@code Vectors}).
  *   <li>Arrays on the heap rarely begin where a cache line does: every vector of 64 bytes then lies
  *       in two, which costs the scan's gradient about a third of its time (Granite Rapids).
  *   <li>Numbers below 2⁻¹²⁶ cost some hundred cycles each: with those of gradients that fade along

@@ -329,6 +329,7 @@ final class SelectiveScan {
       beginBlock(j);
       keptOfAll.get(keptAt(j), h[j]);
       copy(givenOfSpan, j, result);
+      loops.dropSmall(result, tokens);
       loops.gate(result, gates, tokens, g.y);
       Arrays.fill(g.delta, 0);
       Arrays.fill(g.drive, 0);

@@ -16,12 +16,12 @@
  *
  * <p><b>Fused</b>: batch norm with ReLU; ReLU behind a convolution or a linear layer, in inference
  * with the norm between; bias always; attention as one kernel that keeps no map ({@code
- * Attention}), criss-cross attention as that kernel on rows and on columns ({@code CrissCross}); the
- * selective scan ({@code SelectiveScan}) and what is convolved before it ({@code CausalConv}).
- * <b>Deferred</b>: a batch norm that one convolution reads is made some images at a
- * time in front of it, forward and again backward, and its gradient is consumed likewise ({@code
- * Convolution}, {@code BatchNorm}): the largest tensors of a DenseNet never reach memory. A
- * concatenation of channels is not carried out ({@code Concatenations}).
+ * Attention}), criss-cross attention as that kernel on rows and on columns ({@code CrissCross});
+ * the selective scan ({@code SelectiveScan}) and what is convolved before it ({@code CausalConv}).
+ * <b>Deferred</b>: a batch norm that one convolution reads is made some images at a time in front
+ * of it, forward and again backward, and its gradient is consumed likewise ({@code Convolution},
+ * {@code BatchNorm}): the largest tensors of a DenseNet never reach memory. A concatenation of
+ * channels is not carried out ({@code Concatenations}).
  *
  * <p><b>bfloat16</b>: what convolutions and products multiply, and activations between them.
  * Weights, their gradients, sums, moments, softmax and losses stay float32. On a CPU without

@@ -129,6 +129,13 @@ class ScanLoopsTest {
       }
       Arrays.fill(scan.gradients.h, 1e-24f);
     }
+    float[] rounded = one.gradients.y.clone();
+    float[] same = one.gradients.y.clone();
+    plain.dropSmall(rounded, TOKENS);
+    vector.dropSmall(same, TOKENS);
+    assertThat(same).isEqualTo(rounded);
+    assertThat(rounded[0]).isZero();
+    assertThat(rounded[BLOCK - 1]).isEqualTo(one.gradients.y[BLOCK - 1]).isNotZero();
     one.scanBack(plain);
     other.scanBack(vector);
     assertThat(other.gradients.b).isEqualTo(one.gradients.b);
