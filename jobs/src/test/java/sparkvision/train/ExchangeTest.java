@@ -165,6 +165,7 @@ class ExchangeTest {
   @ParameterizedTest
   @CsvSource({"true", "false"})
   void aRankThatDoesNotExchangeIsNamedWithWhatItDid(boolean direct) throws Exception {
+    CountDownLatch over = new CountDownLatch(1);
     try (Coordinator coordinator = Ranks.coordinator(2, 2, rounds::add)) {
       assertThatThrownBy(
               () ->
@@ -180,9 +181,11 @@ class ExchangeTest {
                             exchange.average(new float[5], Ranks.report(0, 4));
                           } else {
                             driver.phase("computing step 5");
-                            TimeUnit.MILLISECONDS.sleep(3500);
+                            over.await(1, TimeUnit.MINUTES);
                           }
                           return new float[0];
+                        } finally {
+                          over.countDown();
                         }
                       }))
           .isInstanceOf(ExecutionException.class)
