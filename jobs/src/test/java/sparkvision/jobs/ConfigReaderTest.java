@@ -8,6 +8,7 @@ import com.typesafe.config.ConfigFactory;
 import com.typesafe.config.ConfigObject;
 import java.io.File;
 import java.io.IOException;
+import java.lang.reflect.RecordComponent;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -137,6 +138,17 @@ class ConfigReaderTest {
         .containsEntry("optimizer.name", "sgd")
         .containsEntry("learning-rate.schedule", "cosine")
         .doesNotContainKey("validation");
+  }
+
+  @ParameterizedTest
+  @MethodSource("jobs")
+  void aDefaultThatIsAGroupIsWrittenAsOne(ConfJob<?> job) {
+    Config defaults = ConfigReader.defaults(job.conf());
+    for (RecordComponent component : job.schema().getRecordComponents()) {
+      if (component.getType() == Config.class && defaults.hasPath(component.getName())) {
+        assertThat(defaults.getConfig(component.getName())).isNotNull();
+      }
+    }
   }
 
   @ParameterizedTest

@@ -252,16 +252,16 @@ public final class Safetensors {
     out.write(header);
     for (HostTensor tensor : tensors.values()) {
       int count = tensor.isFloat() ? tensor.floats().length : tensor.longs().length;
-      for (int i = 0; i < count; ) {
+      int bytes = tensor.isFloat() ? Float.BYTES : Long.BYTES;
+      for (int i = 0; i < count; i += CHUNK / bytes) {
+        int some = Math.min(CHUNK / bytes, count - i);
         buffer.clear();
-        while (i < count && buffer.remaining() >= Long.BYTES) {
-          if (tensor.isFloat()) {
-            buffer.putFloat(tensor.floats()[i++]);
-          } else {
-            buffer.putLong(tensor.longs()[i++]);
-          }
+        if (tensor.isFloat()) {
+          buffer.asFloatBuffer().put(tensor.floats(), i, some);
+        } else {
+          buffer.asLongBuffer().put(tensor.longs(), i, some);
         }
-        out.write(chunk, 0, buffer.position());
+        out.write(chunk, 0, some * bytes);
       }
     }
   }
