@@ -65,6 +65,11 @@ public final class ImageTransform implements SampleTransform {
     }
   }
 
+  /** Bytes of a decoded picture whose array a thread keeps for the next one. */
+  private static final int MOST_KEPT = 1 << 24;
+
+  private static final ThreadLocal<byte[]> DECODED = ThreadLocal.withInitial(() -> new byte[0]);
+
   /** Pixels of the reduced picture for each of the result, in one direction. */
   private static final int LEAST_OVERSAMPLING = 2;
 
@@ -241,10 +246,11 @@ public final class ImageTransform implements SampleTransform {
         box.bottom() / reduction);
   }
 
+  /** What the thread decodes next overwrites it: large arrays are dear to give to the collector. */
   private Picture decode(Sample sample, int reduction) {
     Picture picture;
     try {
-      picture = Images.decode(sample.image(), options.channels(), reduction);
+      picture = Images.decode(sample.image(), options.channels(), reduction, ImageTransform::room);
     } catch (DataException e) {
       throw new DataException("Cannot decode sample " + sample.id() + ": " + e.getMessage(), e);
     }
@@ -261,6 +267,16 @@ public final class ImageTransform implements SampleTransform {
               sample.height()));
     }
     return picture;
+  }
+
+  private static byte[] room(int size) {
+    if (size > MOST_KEPT) {
+      return new byte[size];
+    }
+    if (DECODED.get().length < size) {
+      DECODED.set(new byte[size]);
+    }
+    return DECODED.get();
   }
 
   /** A side after the shorter one was brought to {@code resize}. */

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.IntFunction;
 import java.util.zip.CRC32;
 import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
@@ -86,7 +87,7 @@ public final class Images {
    * @throws DataException if it cannot be decoded
    */
   public static Picture decode(byte[] encoded, int channels) {
-    return decode(encoded, channels, 1);
+    return decode(encoded, channels, 1, byte[]::new);
   }
 
   /**
@@ -95,8 +96,10 @@ public final class Images {
    * stand for less.
    *
    * @param reduction 1, 2, 4 or 8; above 1 for JPEG only, see {@link #isJpeg}
+   * @param room gives the array for so many bytes, or a longer one
    */
-  public static Picture decode(byte[] encoded, int channels, int reduction) {
+  public static Picture decode(
+      byte[] encoded, int channels, int reduction, IntFunction<byte[]> room) {
     if (encoded.length == 0) {
       throw new DataException("empty file");
     }
@@ -125,7 +128,7 @@ public final class Images {
         throw new DataException("cannot be decoded");
       }
       refuseLarge(picture.cols(), picture.rows());
-      return copy(picture);
+      return copy(picture, room);
     }
   }
 
@@ -209,9 +212,10 @@ public final class Images {
     return new Mat(picture.height(), picture.width(), type, data);
   }
 
-  private static Picture copy(Mat mat) {
-    byte[] pixels = new byte[Math.toIntExact(mat.total() * mat.channels())];
-    mat.data().get(pixels);
+  private static Picture copy(Mat mat, IntFunction<byte[]> room) {
+    int size = Math.toIntExact(mat.total() * mat.channels());
+    byte[] pixels = room.apply(size);
+    mat.data().get(pixels, 0, size);
     return new Picture(mat.cols(), mat.rows(), mat.channels(), pixels);
   }
 

@@ -167,7 +167,7 @@ final class ImagesTest {
     }
     byte[] jpeg = Pictures.encode("jpeg", image);
     for (int reduction : new int[] {2, 4, 8}) {
-      Images.Picture picture = Images.decode(jpeg, 3, reduction);
+      Images.Picture picture = Images.decode(jpeg, 3, reduction, byte[]::new);
       assertThat(picture.width()).isEqualTo((50 + reduction - 1) / reduction);
       assertThat(picture.height()).isEqualTo((33 + reduction - 1) / reduction);
       // Each pixel is about the mean of a square: of a ramp, its middle.
@@ -176,7 +176,7 @@ final class ImagesTest {
         assertThat(red).isCloseTo((int) (4 * ((x + 0.5) * reduction - 0.5)), within(6));
       }
     }
-    assertThatThrownBy(() -> Images.decode(jpeg, 3, 3))
+    assertThatThrownBy(() -> Images.decode(jpeg, 3, 3, byte[]::new))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Invalid reduction: 3 (1, 2, 4 or 8)");
   }

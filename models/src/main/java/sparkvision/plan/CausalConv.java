@@ -65,58 +65,73 @@ final class CausalConv {
   /** What both passes read, a chunk of a block at a time. */
   private abstract class Worker implements Spans.Item {
     final ScanLoops loops = ScanLoops.best();
-    final float[] inputs = new float[(Spans.CHUNK + taps - 1) * COLUMNS];
+    final int before = (taps - 1) * COLUMNS; // numbers of the tokens before a chunk
+    final float[] inputs = new float[before + Spans.BLOCK];
     final float[] sums = Spans.block(); // before SiLU
     final float[] ones = Spans.block();
-    final float[] taken = new float[taps * COLUMNS]; // weight of the block
-    final float[] shift = new float[COLUMNS];
+    final float[][] taken = new float[spans.span][taps * COLUMNS]; // weight
+    private final float[][] shifts = new float[spans.span][COLUMNS];
+    private final float[] beforeOfSpan = new float[spans.span * before];
+    private final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
     private final Spans.Sequences xs = spans.sequences(x);
     private final FloatBuffer weightOfAll = weight.buffer().asFloatBuffer();
     private final FloatBuffer biasOfAll = bias.buffer().asFloatBuffer();
+    int sequence;
+    int firstBlock;
+    int count; // blocks
+    int chunk;
+    int tokens;
 
     Worker() {
       Arrays.fill(ones, 1);
     }
 
-    final void begin(int block) {
-      Arrays.fill(taken, 0);
-      Arrays.fill(shift, 0);
-      int first = block * COLUMNS;
-      for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
-        shift[i] = biasOfAll.get(first + i);
-        for (int tap = 0; tap < taps; tap++) {
-          taken[tap * COLUMNS + i] = weightOfAll.get((first + i) * taps + tap);
+    /** Before the first chunk of an item. */
+    final void begin(int sequence, int span) {
+      this.sequence = sequence;
+      this.firstBlock = span * spans.span;
+      this.count = Math.min(spans.span, spans.blocks - firstBlock);
+      for (int j = 0; j < count; j++) {
+        Arrays.fill(taken[j], 0);
+        Arrays.fill(shifts[j], 0);
+        int first = (firstBlock + j) * COLUMNS;
+        for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
+          shifts[j][i] = biasOfAll.get(first + i);
+          for (int tap = 0; tap < taps; tap++) {
+            taken[j][tap * COLUMNS + i] = weightOfAll.get((first + i) * taps + tap);
+          }
         }
       }
     }
 
-    final void convolve(int sequence, int chunk, int block) {
-      xs.loadBefore(sequence, chunk, block, taps - 1, inputs);
-      xs.load(sequence, chunk, block, inputs, (taps - 1) * COLUMNS);
-      loops.convolve(inputs, taken, shift, taps, spans.tokens(chunk), sums);
+    /** Before the first block of a chunk. */
+    final void beginChunk(int chunk) {
+      this.chunk = chunk;
+      this.tokens = spans.tokens(chunk);
+      xs.loadBefore(sequence, chunk, firstBlock, count, taps - 1, beforeOfSpan);
+      xs.loadAll(sequence, chunk, firstBlock, count, inputsOfSpan);
     }
 
-    @Override
-    public final void run(int sequence, int span) {
-      int end = Math.min(spans.blocks, (span + 1) * spans.span);
-      for (int block = span * spans.span; block < end; block++) {
-        begin(block);
-        run(sequence, block, sums);
-      }
+    final void convolve(int j) {
+      System.arraycopy(beforeOfSpan, j * before, inputs, 0, before);
+      System.arraycopy(inputsOfSpan, j * Spans.BLOCK, inputs, before, tokens * COLUMNS);
+      loops.convolve(inputs, taken[j], shifts[j], taps, tokens, sums);
     }
-
-    abstract void run(int sequence, int block, float[] sums);
   }
 
   private final class Forward extends Worker {
     private final Spans.Sequences ys = spans.sequences(y);
 
     @Override
-    void run(int sequence, int block, float[] sums) {
-      for (int chunk = 0; chunk < spans.chunks; chunk++) {
-        convolve(sequence, chunk, block);
-        loops.gate(ones, sums, spans.tokens(chunk), sums);
-        ys.store(sums, 0, sequence, chunk, block);
+    public void run(int sequence, int span) {
+      begin(sequence, span);
+      for (int i = 0; i < spans.chunks; i++) {
+        beginChunk(i);
+        for (int j = 0; j < count; j++) {
+          convolve(j);
+          loops.gate(ones, sums, tokens, sums);
+          ys.store(sums, 0, sequence, i, firstBlock + j);
+        }
       }
     }
   }
@@ -168,9 +183,10 @@ final class CausalConv {
     private final Spans.Sequences dxs;
     private final FloatBuffer perSequence;
     private final float[] given = Spans.block();
-    private final float[] ofInputs = new float[inputs.length];
-    private final float[] ofWeight = new float[taps * COLUMNS];
-    private final float[] ofBias = new float[COLUMNS];
+    private final float[] givenOfSpan = new float[spans.span * Spans.BLOCK];
+    private final float[][] ofInputs = new float[spans.span][inputs.length];
+    private final float[][] ofWeight = new float[spans.span][taps * COLUMNS];
+    private final float[][] ofBias = new float[spans.span][COLUMNS];
 
     Backward(Value dy, Value dx, Value perSequence) {
       this.dys = spans.sequences(dy);
@@ -179,27 +195,39 @@ final class CausalConv {
     }
 
     @Override
-    void run(int sequence, int block, float[] sums) {
-      int before = (taps - 1) * COLUMNS;
-      Arrays.fill(ofWeight, 0);
-      Arrays.fill(ofBias, 0);
-      Arrays.fill(ofInputs, 0);
-      for (int chunk = spans.chunks - 1; chunk >= 0; chunk--) {
-        int tokens = spans.tokens(chunk);
-        // What the chunk behind this one says of its last tokens.
-        System.arraycopy(ofInputs, 0, ofInputs, tokens * COLUMNS, before);
-        Arrays.fill(ofInputs, 0, tokens * COLUMNS, 0);
-        convolve(sequence, chunk, block);
-        dys.load(sequence, chunk, block, given, 0);
-        loops.gateGradient(ones, sums, given, tokens);
-        loops.convolveGradient(inputs, taken, sums, taps, tokens, ofInputs, ofWeight, ofBias);
-        if (dxs != null) {
-          dxs.store(ofInputs, before, sequence, chunk, block);
+    public void run(int sequence, int span) {
+      begin(sequence, span);
+      for (int j = 0; j < count; j++) {
+        Arrays.fill(ofWeight[j], 0);
+        Arrays.fill(ofBias[j], 0);
+        Arrays.fill(ofInputs[j], 0);
+      }
+      for (int i = spans.chunks - 1; i >= 0; i--) {
+        beginChunk(i);
+        dys.loadAll(sequence, i, firstBlock, count, givenOfSpan);
+        for (int j = 0; j < count; j++) {
+          goBack(j);
         }
       }
-      int at = (sequence * spans.blocks + block) * (taps + 1) * COLUMNS;
-      perSequence.put(at, ofWeight);
-      perSequence.put(at + before + COLUMNS, ofBias);
+      for (int j = 0; j < count; j++) {
+        int at = (sequence * spans.blocks + firstBlock + j) * (taps + 1) * COLUMNS;
+        perSequence.put(at, ofWeight[j]);
+        perSequence.put(at + taps * COLUMNS, ofBias[j]);
+      }
+    }
+
+    private void goBack(int j) {
+      // What the chunk behind this one says of its last tokens.
+      System.arraycopy(ofInputs[j], 0, ofInputs[j], tokens * COLUMNS, before);
+      Arrays.fill(ofInputs[j], 0, tokens * COLUMNS, 0);
+      convolve(j);
+      System.arraycopy(givenOfSpan, j * Spans.BLOCK, given, 0, tokens * COLUMNS);
+      loops.gateGradient(ones, sums, given, tokens);
+      loops.convolveGradient(
+          inputs, taken[j], sums, taps, tokens, ofInputs[j], ofWeight[j], ofBias[j]);
+      if (dxs != null) {
+        dxs.store(ofInputs[j], before, sequence, chunk, firstBlock + j);
+      }
     }
   }
 

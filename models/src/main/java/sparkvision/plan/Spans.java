@@ -127,27 +127,32 @@ final class Spans {
     }
 
     void load(int sequence, int chunk, int block, float[] to, int at) {
-      load(sequence, row(chunk), tokens(chunk), block, 1, to, at);
+      load(sequence, row(chunk), tokens(chunk), block, 1, to, at, BLOCK);
     }
 
     /** A chunk of {@code count} blocks, which in {@code to} are {@link #BLOCK} apart. */
     void loadAll(int sequence, int chunk, int block, int count, float[] to) {
-      load(sequence, row(chunk), tokens(chunk), block, count, to, 0);
+      load(sequence, row(chunk), tokens(chunk), block, count, to, 0, BLOCK);
     }
 
-    private void load(int sequence, int row, int tokens, int block, int count, float[] to, int at) {
+    /**
+     * The so many tokens before a chunk, zeros before the first, of {@code count} blocks, which in
+     * {@code to} follow each other.
+     */
+    void loadBefore(int sequence, int chunk, int block, int count, int tokens, float[] to) {
+      int apart = tokens * ScanLoops.COLUMNS;
+      if (chunk == 0) {
+        Arrays.fill(to, 0, count * apart, 0);
+      } else {
+        load(sequence, row(chunk) - tokens * step(), tokens, block, count, to, 0, apart);
+      }
+    }
+
+    private void load(
+        int sequence, int row, int tokens, int block, int count, float[] to, int at, int apart) {
       int column = block * ScanLoops.COLUMNS;
       int width = Math.min(count * ScanLoops.COLUMNS, columns - column);
-      loops.load(rows[sequence], row, step(), column, width, tokens, to, at, BLOCK);
-    }
-
-    /** The {@code count} tokens before a chunk, zeros before the first. */
-    void loadBefore(int sequence, int chunk, int block, int count, float[] to) {
-      if (chunk == 0) {
-        Arrays.fill(to, 0, count * ScanLoops.COLUMNS, 0);
-      } else {
-        load(sequence, row(chunk) - count * step(), count, block, 1, to, 0);
-      }
+      loops.load(rows[sequence], row, step(), column, width, tokens, to, at, apart);
     }
 
     void store(float[] from, int at, int sequence, int chunk, int block) {
