@@ -18,31 +18,16 @@ final class PlainScanLoops implements ScanLoops {
   static final float POWER_5 = 0.0013264727f;
 
   @Override
-  public void load(
-      Rows x,
-      int row,
-      int step,
-      int column,
-      int width,
-      int tokens,
-      float[] blocks,
-      int at,
-      int apart) {
-    for (int c = 0; c < width + (COLUMNS - width % COLUMNS) % COLUMNS; c++) {
-      for (int t = 0; t < tokens; t++) {
-        blocks[at + c / COLUMNS * apart + t * COLUMNS + c % COLUMNS] =
-            c < width ? PlainLoops.load(x, row + t * step, column + c) : 0;
-      }
+  public void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt) {
+    for (int t = 0; t < tokens; t++) {
+      System.arraycopy(rows, at + t * width, block, blockAt + t * COLUMNS, COLUMNS);
     }
   }
 
   @Override
-  public void store(
-      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens) {
+  public void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width) {
     for (int t = 0; t < tokens; t++) {
-      for (int c = 0; c < width; c++) {
-        PlainLoops.store(y, row + t * step, column + c, block[blockAt + t * COLUMNS + c]);
-      }
+      System.arraycopy(block, blockAt + t * COLUMNS, rows, at + t * width, COLUMNS);
     }
   }
 

@@ -22,25 +22,14 @@ public interface ScanLoops {
   }
 
   /**
-   * Reads {@code tokens} rows of x, the first at {@code row} and each {@code step} further, and
-   * {@code width} columns from {@code column} on; what the last block has beyond them becomes zero.
+   * Takes a block out of rows that are {@code width} numbers long.
    *
-   * @param at where the first block begins; the next ones begin each {@code apart} further
+   * @param at where the block's first row begins
    */
-  void load(
-      Rows x,
-      int row,
-      int step,
-      int column,
-      int width,
-      int tokens,
-      float[] blocks,
-      int at,
-      int apart);
+  void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt);
 
-  /** Writes one block to where {@link #load} would read it. */
-  void store(
-      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens);
+  /** Puts a block to where {@link #take} would find it. */
+  void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width);
 
   /** raw = x + shift of the column; y = log(1 + exp(raw)). */
   void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y);

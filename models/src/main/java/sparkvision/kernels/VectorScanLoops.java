@@ -9,7 +9,6 @@ import static sparkvision.kernels.PlainScanLoops.POWER_3;
 import static sparkvision.kernels.PlainScanLoops.POWER_4;
 import static sparkvision.kernels.PlainScanLoops.POWER_5;
 
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -28,48 +27,19 @@ final class VectorScanLoops implements ScanLoops {
   // where they are used: the compiler keeps them in registers, fields it reads again and again.
 
   @Override
-  public void load(
-      Rows x,
-      int row,
-      int step,
-      int column,
-      int width,
-      int tokens,
-      float[] blocks,
-      int at,
-      int apart) {
-    for (int t = 0; t < tokens; t++) { // whole rows, which memory gives fastest
-      for (int c = 0; c < width; c += COLUMNS) {
-        int to = at + c / COLUMNS * apart + t * COLUMNS;
-        load(x, row + t * step, column + c, Math.min(COLUMNS, width - c), blocks, to);
+  public void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt) {
+    for (int t = 0; t < tokens; t++) {
+      for (int column = 0; column < COLUMNS; column += LANES) {
+        at(rows, at + t * width + column).intoArray(block, blockAt + t * COLUMNS + column);
       }
-    }
-  }
-
-  private static void load(Rows x, int row, int column, int width, float[] block, int at) {
-    int whole = FLOATS.loopBound(width);
-    for (int c = 0; c < whole; c += LANES) {
-      VectorLoops.load(x, row, column + c).intoArray(block, at + c);
-    }
-    for (int c = whole; c < width; c++) {
-      block[at + c] = PlainLoops.load(x, row, column + c);
-    }
-    if (width < COLUMNS) {
-      Arrays.fill(block, at + width, at + COLUMNS, 0);
     }
   }
 
   @Override
-  public void store(
-      float[] block, int blockAt, Rows y, int row, int step, int column, int width, int tokens) {
-    int whole = FLOATS.loopBound(width);
+  public void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width) {
     for (int t = 0; t < tokens; t++) {
-      int to = row + t * step;
-      for (int c = 0; c < whole; c += LANES) {
-        VectorLoops.store(y, to, column + c, at(block, blockAt + t * COLUMNS + c));
-      }
-      for (int c = whole; c < width; c++) {
-        PlainLoops.store(y, to, column + c, block[blockAt + t * COLUMNS + c]);
+      for (int column = 0; column < COLUMNS; column += LANES) {
+        at(block, blockAt + t * COLUMNS + column).intoArray(rows, at + t * width + column);
       }
     }
   }

@@ -72,14 +72,13 @@ final class CausalConv {
     final float[][] taken = new float[spans.span][taps * COLUMNS]; // weight
     private final float[][] shifts = new float[spans.span][COLUMNS];
     private final float[] beforeOfSpan = new float[spans.span * before];
-    private final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
+    final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
     private final Spans.Sequences xs = spans.sequences(x);
     private final FloatBuffer weightOfAll = weight.buffer().asFloatBuffer();
     private final FloatBuffer biasOfAll = bias.buffer().asFloatBuffer();
     int sequence;
     int firstBlock;
     int count; // blocks
-    int chunk;
     int tokens;
 
     Worker() {
@@ -106,15 +105,14 @@ final class CausalConv {
 
     /** Before the first block of a chunk. */
     final void beginChunk(int chunk) {
-      this.chunk = chunk;
       this.tokens = spans.tokens(chunk);
-      xs.loadBefore(sequence, chunk, firstBlock, count, taps - 1, beforeOfSpan);
-      xs.loadAll(sequence, chunk, firstBlock, count, inputsOfSpan);
+      xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, beforeOfSpan);
+      xs.read(sequence, chunk, firstBlock, count, inputsOfSpan, 0);
     }
 
     final void convolve(int j) {
-      System.arraycopy(beforeOfSpan, j * before, inputs, 0, before);
-      System.arraycopy(inputsOfSpan, j * Spans.BLOCK, inputs, before, tokens * COLUMNS);
+      loops.take(beforeOfSpan, j * COLUMNS, count * COLUMNS, taps - 1, inputs, 0);
+      loops.take(inputsOfSpan, j * COLUMNS, count * COLUMNS, tokens, inputs, before);
       loops.convolve(inputs, taken[j], shifts[j], taps, tokens, sums);
     }
   }
@@ -130,8 +128,9 @@ final class CausalConv {
         for (int j = 0; j < count; j++) {
           convolve(j);
           loops.gate(ones, sums, tokens, sums);
-          ys.store(sums, 0, sequence, i, firstBlock + j);
+          loops.put(sums, 0, tokens, inputsOfSpan, j * COLUMNS, count * COLUMNS);
         }
+        ys.write(inputsOfSpan, sequence, i, firstBlock, count);
       }
     }
   }
@@ -204,9 +203,12 @@ final class CausalConv {
       }
       for (int i = spans.chunks - 1; i >= 0; i--) {
         beginChunk(i);
-        dys.loadAll(sequence, i, firstBlock, count, givenOfSpan);
+        dys.read(sequence, i, firstBlock, count, givenOfSpan, 0);
         for (int j = 0; j < count; j++) {
           goBack(j);
+        }
+        if (dxs != null) {
+          dxs.write(givenOfSpan, sequence, i, firstBlock, count);
         }
       }
       for (int j = 0; j < count; j++) {
@@ -221,13 +223,11 @@ final class CausalConv {
       System.arraycopy(ofInputs[j], 0, ofInputs[j], tokens * COLUMNS, before);
       Arrays.fill(ofInputs[j], 0, tokens * COLUMNS, 0);
       convolve(j);
-      System.arraycopy(givenOfSpan, j * Spans.BLOCK, given, 0, tokens * COLUMNS);
+      loops.take(givenOfSpan, j * COLUMNS, count * COLUMNS, tokens, given, 0);
       loops.gateGradient(ones, sums, given, tokens);
       loops.convolveGradient(
           inputs, taken[j], sums, taps, tokens, ofInputs[j], ofWeight[j], ofBias[j]);
-      if (dxs != null) {
-        dxs.store(ofInputs[j], before, sequence, chunk, firstBlock + j);
-      }
+      loops.put(ofInputs[j], before, tokens, givenOfSpan, j * COLUMNS, count * COLUMNS);
     }
   }
 

@@ -103,9 +103,9 @@ final class SelectiveScan {
     final float[][] through = new float[spans.span][COLUMNS]; // d
     final float[][] shifts = new float[spans.span][COLUMNS]; // bias
     final float[][] h = new float[spans.span][states * COLUMNS];
-    private final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
-    private final float[] rawOfSpan = new float[inputsOfSpan.length];
-    private final float[] gatesOfSpan = new float[inputsOfSpan.length];
+    final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
+    final float[] rawOfSpan = new float[inputsOfSpan.length];
+    final float[] gatesOfSpan = new float[inputsOfSpan.length];
     private final Spans.Sequences us = spans.sequences(u);
     private final Spans.Sequences deltas = spans.sequences(delta);
     private final Spans.Sequences zs = spans.sequences(z);
@@ -146,35 +146,39 @@ final class SelectiveScan {
       this.chunk = chunk;
       this.tokens = spans.tokens(chunk);
       for (int block = 0; block < Spans.parts(states, COLUMNS); block++) {
-        bs.load(sequence, chunk, block, bOfChunk, block * tokens * COLUMNS);
-        cs.load(sequence, chunk, block, cOfChunk, block * tokens * COLUMNS);
+        bs.read(sequence, chunk, block, 1, bOfChunk, block * tokens * COLUMNS);
+        cs.read(sequence, chunk, block, 1, cOfChunk, block * tokens * COLUMNS);
       }
-      loadAll(us, inputsOfSpan);
-      loadAll(deltas, rawOfSpan);
-      loadAll(zs, gatesOfSpan);
+      read(us, inputsOfSpan);
+      read(deltas, rawOfSpan);
+      read(zs, gatesOfSpan);
     }
 
-    final void loadAll(Spans.Sequences from, float[] to) {
-      from.loadAll(sequence, chunk, firstBlock, count, to);
+    final void read(Spans.Sequences from, float[] ofSpan) {
+      from.read(sequence, chunk, firstBlock, count, ofSpan, 0);
+    }
+
+    final void write(float[] ofSpan, Spans.Sequences to) {
+      if (to != null) {
+        to.write(ofSpan, sequence, chunk, firstBlock, count);
+      }
     }
 
     /** What the scan of a block reads; afterwards {@code sums} has d·u. */
     final void beginBlock(int j) {
-      copy(rawOfSpan, j, raw);
+      take(rawOfSpan, j, raw);
       loops.softplus(raw, shifts[j], tokens, raw, steps);
-      copy(inputsOfSpan, j, inputs);
-      copy(gatesOfSpan, j, gates);
+      take(inputsOfSpan, j, inputs);
+      take(gatesOfSpan, j, gates);
       loops.enter(inputs, steps, through[j], tokens, drive, sums);
     }
 
-    final void copy(float[] ofSpan, int j, float[] to) {
-      System.arraycopy(ofSpan, j * Spans.BLOCK, to, 0, tokens * COLUMNS);
+    final void take(float[] ofSpan, int j, float[] block) {
+      loops.take(ofSpan, j * COLUMNS, count * COLUMNS, tokens, block, 0);
     }
 
-    final void store(float[] from, Spans.Sequences to, int j) {
-      if (to != null) {
-        to.store(from, 0, sequence, chunk, firstBlock + j);
-      }
+    final void put(float[] block, float[] ofSpan, int j) {
+      loops.put(block, 0, tokens, ofSpan, j * COLUMNS, count * COLUMNS);
     }
 
     /** Where the states of a block lie at the beginning of the chunk. */
@@ -209,8 +213,9 @@ final class SelectiveScan {
           beginBlock(j);
           loops.scan(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums);
           loops.gate(sums, gates, tokens, sums);
-          store(sums, ys, j);
+          put(sums, gatesOfSpan, j);
         }
+        write(gatesOfSpan, ys);
       }
     }
   }
@@ -308,12 +313,15 @@ final class SelectiveScan {
       }
       for (int i = spans.chunks - 1; i >= 0; i--) {
         beginChunk(i);
-        loadAll(dys, givenOfSpan);
+        read(dys, givenOfSpan);
         Arrays.fill(g.b, 0);
         Arrays.fill(g.c, 0);
         for (int j = 0; j < count; j++) {
           goBack(j);
         }
+        write(inputsOfSpan, dus);
+        write(rawOfSpan, dDeltas);
+        write(gatesOfSpan, dzs);
         keep(g.b, 0, span);
         keep(g.c, 1, span);
       }
@@ -325,10 +333,11 @@ final class SelectiveScan {
       }
     }
 
+    /** What was read of a block gives way to its gradient. */
     private void goBack(int j) {
       beginBlock(j);
       keptOfAll.get(keptAt(j), h[j]);
-      copy(givenOfSpan, j, result);
+      take(givenOfSpan, j, result);
       loops.dropSmall(result, tokens);
       loops.gate(result, gates, tokens, g.y);
       Arrays.fill(g.delta, 0);
@@ -338,11 +347,11 @@ final class SelectiveScan {
       loops.scanAgain(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
       loops.scanBack(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, g);
       loops.gateGradient(sums, gates, result, tokens);
-      store(gates, dzs, j);
+      put(gates, gatesOfSpan, j);
       loops.enterGradient(inputs, steps, through[j], tokens, g, result, ofThrough[j]);
-      store(result, dus, j);
+      put(result, inputsOfSpan, j);
       loops.softplusGradient(raw, tokens, g.delta, ofShifts[j]);
-      store(g.delta, dDeltas, j);
+      put(g.delta, rawOfSpan, j);
     }
 
     /** Sums of the span's channels: a number per state and token. */

@@ -1,11 +1,15 @@
 package sparkvision.plan;
 
+import java.nio.FloatBuffer;
+import java.nio.ShortBuffer;
 import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
+import sparkvision.kernels.Bfloat16;
 import sparkvision.kernels.Rows;
 import sparkvision.kernels.ScanLoops;
 import sparkvision.kernels.Team;
+import sparkvision.kernels.Type;
 
 /**
  * How work on sequences (B, E, L) is cut: tokens into chunks of {@value #CHUNK}, channels into
@@ -115,50 +119,86 @@ final class Spans {
     return x == null ? null : new Sequences(x);
   }
 
-  /** (B, C, L) to be read and written a chunk of a block at a time. */
+  /** (B, C, L) to be read and written a chunk at a time, by one thread. */
   final class Sequences {
-    private final ScanLoops loops = ScanLoops.best();
-    private final Rows[] rows;
+    private final FloatBuffer[] floats; // by sequence, as shorts, of which one is null
+    private final ShortBuffer[] shorts;
+    private final int stride;
     private final int columns;
+    private short[] row = {};
 
     private Sequences(Value x) {
-      this.rows = rows(x);
+      this.stride = (int) x.stride(2);
       this.columns = (int) x.size(1);
-    }
-
-    void load(int sequence, int chunk, int block, float[] to, int at) {
-      load(sequence, row(chunk), tokens(chunk), block, 1, to, at, BLOCK);
-    }
-
-    /** A chunk of {@code count} blocks, which in {@code to} are {@link #BLOCK} apart. */
-    void loadAll(int sequence, int chunk, int block, int count, float[] to) {
-      load(sequence, row(chunk), tokens(chunk), block, count, to, 0, BLOCK);
-    }
-
-    /**
-     * The so many tokens before a chunk, zeros before the first, of {@code count} blocks, which in
-     * {@code to} follow each other.
-     */
-    void loadBefore(int sequence, int chunk, int block, int count, int tokens, float[] to) {
-      int apart = tokens * ScanLoops.COLUMNS;
-      if (chunk == 0) {
-        Arrays.fill(to, 0, count * apart, 0);
-      } else {
-        load(sequence, row(chunk) - tokens * step(), tokens, block, count, to, 0, apart);
+      boolean whole = x.type == Type.FLOAT32;
+      Rows[] rows = rows(x);
+      this.floats = whole ? new FloatBuffer[rows.length] : null;
+      this.shorts = whole ? null : new ShortBuffer[rows.length];
+      for (int i = 0; i < rows.length; i++) {
+        if (whole) {
+          floats[i] = rows[i].data().asFloatBuffer();
+        } else {
+          shorts[i] = rows[i].data().asShortBuffer();
+        }
       }
     }
 
-    private void load(
-        int sequence, int row, int tokens, int block, int count, float[] to, int at, int apart) {
-      int column = block * ScanLoops.COLUMNS;
-      int width = Math.min(count * ScanLoops.COLUMNS, columns - column);
-      loops.load(rows[sequence], row, step(), column, width, tokens, to, at, apart);
+    /**
+     * Reads the tokens of a chunk, of each the channels of {@code count} blocks; zeros where there
+     * are no more channels.
+     */
+    void read(int sequence, int chunk, int block, int count, float[] to, int at) {
+      read(sequence, row(chunk), tokens(chunk), block, count, to, at);
     }
 
-    void store(float[] from, int at, int sequence, int chunk, int block) {
-      int column = block * ScanLoops.COLUMNS;
-      int width = Math.min(ScanLoops.COLUMNS, columns - column);
-      loops.store(from, at, rows[sequence], row(chunk), step(), column, width, tokens(chunk));
+    /** As {@link #read}, of the so many tokens before a chunk; zeros before the first. */
+    void readBefore(int sequence, int chunk, int block, int count, int tokens, float[] to) {
+      if (chunk == 0) {
+        Arrays.fill(to, 0, tokens * count * ScanLoops.COLUMNS, 0);
+      } else {
+        read(sequence, row(chunk) - tokens * step(), tokens, block, count, to, 0);
+      }
+    }
+
+    private void read(
+        int sequence, int first, int tokens, int block, int count, float[] to, int at) {
+      int width = width(block, count);
+      for (int t = 0; t < tokens; t++) {
+        int from = (first + t * step()) * stride + block * ScanLoops.COLUMNS;
+        int begin = at + t * count * ScanLoops.COLUMNS;
+        if (floats != null) {
+          floats[sequence].get(from, to, begin, width);
+        } else {
+          row = row.length < width ? new short[width] : row;
+          shorts[sequence].get(from, row, 0, width);
+          for (int i = 0; i < width; i++) {
+            to[begin + i] = Bfloat16.toFloat(row[i]);
+          }
+        }
+        Arrays.fill(to, begin + width, begin + count * ScanLoops.COLUMNS, 0);
+      }
+    }
+
+    /** Writes what {@link #read} would read. */
+    void write(float[] from, int sequence, int chunk, int block, int count) {
+      int width = width(block, count);
+      for (int t = 0; t < tokens(chunk); t++) {
+        int to = (row(chunk) + t * step()) * stride + block * ScanLoops.COLUMNS;
+        int begin = t * count * ScanLoops.COLUMNS;
+        if (floats != null) {
+          floats[sequence].put(to, from, begin, width);
+        } else {
+          row = row.length < width ? new short[width] : row;
+          for (int i = 0; i < width; i++) {
+            row[i] = Bfloat16.of(from[begin + i]);
+          }
+          shorts[sequence].put(to, row, 0, width);
+        }
+      }
+    }
+
+    private int width(int block, int count) {
+      return Math.min(count * ScanLoops.COLUMNS, columns - block * ScanLoops.COLUMNS);
     }
   }
 }

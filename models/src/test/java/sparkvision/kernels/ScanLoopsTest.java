@@ -5,8 +5,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
@@ -197,33 +195,21 @@ class ScanLoopsTest {
   }
 
   @Test
-  void movesAlikeInBothDirections() {
-    int columns = 21;
-    ByteBuffer data =
-        ByteBuffer.allocateDirect(TOKENS * columns * Float.BYTES).order(ByteOrder.nativeOrder());
-    data.asFloatBuffer().put(normal(1, TOKENS * columns));
-    Rows x = new Rows(data, Type.FLOAT32, columns);
+  void takesAndPutsBlocksAlike() {
+    int width = 3 * ScanLoops.COLUMNS;
+    float[] rows = normal(1, TOKENS * width + 1);
     for (ScanLoops loops : new ScanLoops[] {plain, vector}) {
-      float[] block = normal(2, BLOCK + 3);
-      loops.load(x, TOKENS - 1, -1, 16, 5, TOKENS, block, 3, 0);
-      for (int t = 0; t < TOKENS; t++) {
-        for (int c = 0; c < ScanLoops.COLUMNS; c++) {
-          float expected = c < 5 ? x.get(TOKENS - 1 - t, 16 + c) : 0;
-          assertThat(block[3 + t * ScanLoops.COLUMNS + c]).isEqualTo(expected);
-        }
+      float[] block = new float[BLOCK + 3];
+      loops.take(rows, 1 + ScanLoops.COLUMNS, width, TOKENS, block, 3);
+      float[] others = new float[rows.length];
+      loops.put(block, 3, TOKENS, others, 1 + ScanLoops.COLUMNS, width);
+      for (int i = 0; i < rows.length; i++) {
+        int column = (i + width - 1) % width;
+        boolean taken = column >= ScanLoops.COLUMNS && column < 2 * ScanLoops.COLUMNS;
+        assertThat(others[i]).as("number %d", i).isEqualTo(taken ? rows[i] : 0);
       }
-      float[] two = normal(2, 2 * BLOCK + 5);
-      loops.load(x, 0, 1, 1, 20, TOKENS, two, 1, BLOCK + 4);
-      for (int t = 0; t < TOKENS; t++) {
-        for (int c = 0; c < 2 * ScanLoops.COLUMNS; c++) {
-          int at = c < 16 ? 1 + c : BLOCK + 5 + c - 16;
-          float expected = c < 20 ? x.get(t, 1 + c) : 0;
-          assertThat(two[at + t * ScanLoops.COLUMNS]).isEqualTo(expected);
-        }
-      }
-      float[] other = normal(3, BLOCK);
-      loops.store(other, 0, x, 0, 1, 0, ScanLoops.COLUMNS, TOKENS);
-      assertThat(x.get(2, 15)).isEqualTo(other[2 * ScanLoops.COLUMNS + 15]);
+      assertThat(block[3 + 2 * ScanLoops.COLUMNS + 5])
+          .isEqualTo(rows[1 + ScanLoops.COLUMNS + 2 * width + 5]);
     }
   }
 
