@@ -18,32 +18,18 @@ final class PlainScanLoops implements ScanLoops {
   static final float POWER_5 = 0.0013264727f;
 
   @Override
-  public void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt) {
-    for (int t = 0; t < tokens; t++) {
-      System.arraycopy(rows, at + t * width, block, blockAt + t * COLUMNS, COLUMNS);
-    }
-  }
-
-  @Override
-  public void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width) {
-    for (int t = 0; t < tokens; t++) {
-      System.arraycopy(block, blockAt + t * COLUMNS, rows, at + t * width, COLUMNS);
-    }
-  }
-
-  @Override
-  public void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      raw[i] = x[i] + shift[i % COLUMNS];
+  public void softplus(float[] x, float[] shift, int width, int tokens, float[] raw, float[] y) {
+    for (int i = 0; i < tokens * width; i++) {
+      raw[i] = x[i] + shift[i % width];
       y[i] = Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(raw[i]), -LOG2_E));
     }
   }
 
   @Override
-  public void softplusGradient(float[] raw, int tokens, float[] g, float[] ofShift) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
+  public void softplusGradient(float[] raw, int width, int tokens, float[] g, float[] ofShift) {
+    for (int i = 0; i < tokens * width; i++) {
       g[i] *= sigmoid(raw[i]);
-      ofShift[i % COLUMNS] += g[i];
+      ofShift[i % width] += g[i];
     }
   }
 
@@ -53,15 +39,15 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void gate(float[] x, float[] z, int tokens, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
+  public void gate(float[] x, float[] z, int count, float[] y) {
+    for (int i = 0; i < count; i++) {
       y[i] = x[i] * (z[i] * sigmoid(z[i]));
     }
   }
 
   @Override
-  public void gateGradient(float[] x, float[] z, float[] g, int tokens) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
+  public void gateGradient(float[] x, float[] z, float[] g, int count) {
+    for (int i = 0; i < count; i++) {
       float share = sigmoid(z[i]);
       float slope = share * Math.fma(z[i], 1 - share, 1);
       z[i] = g[i] * x[i] * slope;
@@ -69,18 +55,19 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void dropSmall(float[] gradient, int tokens) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
+  public void dropSmall(float[] gradient, int count) {
+    for (int i = 0; i < count; i++) {
       gradient[i] = orZero(gradient[i]);
     }
   }
 
   @Override
-  public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      float sum = bias[i % COLUMNS];
+  public void convolve(
+      float[] x, float[] weight, float[] bias, int taps, int width, int tokens, float[] y) {
+    for (int i = 0; i < tokens * width; i++) {
+      float sum = bias[i % width];
       for (int tap = 0; tap < taps; tap++) {
-        sum = Math.fma(weight[tap * COLUMNS + i % COLUMNS], x[i + tap * COLUMNS], sum);
+        sum = Math.fma(weight[tap * width + i % width], x[i + tap * width], sum);
       }
       y[i] = sum;
     }
@@ -92,17 +79,18 @@ final class PlainScanLoops implements ScanLoops {
       float[] weight,
       float[] g,
       int taps,
+      int width,
       int tokens,
       float[] ofX,
       float[] ofWeight,
       float[] ofBias) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      ofBias[i % COLUMNS] += g[i];
+    for (int i = 0; i < tokens * width; i++) {
+      ofBias[i % width] += g[i];
     }
     for (int tap = 0; tap < taps; tap++) {
-      for (int i = 0; i < tokens * COLUMNS; i++) {
-        int from = i + tap * COLUMNS;
-        int own = tap * COLUMNS + i % COLUMNS;
+      for (int i = 0; i < tokens * width; i++) {
+        int from = i + tap * width;
+        int own = tap * width + i % width;
         ofX[from] = Math.fma(weight[own], g[i], ofX[from]);
         ofWeight[own] = Math.fma(g[i], x[from], ofWeight[own]);
       }
@@ -110,18 +98,26 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void enter(float[] u, float[] delta, float[] d, int tokens, float[] drive, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
+  public void enter(
+      float[] u, float[] delta, float[] d, int width, int tokens, float[] drive, float[] y) {
+    for (int i = 0; i < tokens * width; i++) {
       drive[i] = u[i] * delta[i];
-      y[i] = u[i] * d[i % COLUMNS];
+      y[i] = u[i] * d[i % width];
     }
   }
 
   @Override
   public void enterGradient(
-      float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      int column = i % COLUMNS;
+      float[] u,
+      float[] delta,
+      float[] d,
+      int width,
+      int tokens,
+      Gradients g,
+      float[] ofU,
+      float[] ofD) {
+    for (int i = 0; i < tokens * width; i++) {
+      int column = i % width;
       ofU[i] = Math.fma(g.drive[i], delta[i], g.y[i] * d[column]);
       g.delta[i] = Math.fma(g.drive[i], u[i], g.delta[i]);
       ofD[column] = Math.fma(g.y[i], u[i], ofD[column]);
@@ -136,15 +132,20 @@ final class PlainScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      for (int n = 0; n < states; n++) {
-        int state = n * COLUMNS + i % COLUMNS;
-        int perToken = perToken(n, i / COLUMNS, tokens);
-        h[state] = Math.fma(drive[i], b[perToken], power(delta[i], a[state]) * h[state]);
-        y[i] = Math.fma(h[state], c[perToken], y[i]);
+    for (int t = 0; t < tokens; t++) {
+      for (int lane = 0; lane < COLUMNS; lane++) {
+        int i = t * width + column + lane;
+        for (int n = 0; n < states; n++) {
+          int state = n * COLUMNS + lane;
+          int perToken = perToken(n, t, tokens);
+          h[state] = Math.fma(drive[i], b[perToken], power(delta[i], a[state]) * h[state]);
+          y[i] = Math.fma(h[state], c[perToken], y[i]);
+        }
       }
     }
   }
@@ -181,21 +182,26 @@ final class PlainScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y,
       Gradients g) {
-    for (int i = 0; i < tokens * COLUMNS; i++) {
-      float ofY = orZero(g.y[i]);
-      for (int n = 0; n < states; n++) {
-        int state = n * COLUMNS + i % COLUMNS;
-        int part = i / COLUMNS * states * COLUMNS + state;
-        int perToken = perToken(n, i / COLUMNS, tokens);
-        g.decays()[part] = power(delta[i], a[state]);
-        g.keeps()[part] = g.decays()[part] * h[state];
-        h[state] = Math.fma(drive[i], b[perToken], g.keeps()[part]);
-        g.c[part] = Math.fma(ofY, h[state], g.c[part]);
-        y[i] = Math.fma(h[state], c[perToken], y[i]);
+    for (int t = 0; t < tokens; t++) {
+      for (int lane = 0; lane < COLUMNS; lane++) {
+        int i = t * width + column + lane;
+        float ofY = orZero(g.y[i]);
+        for (int n = 0; n < states; n++) {
+          int state = n * COLUMNS + lane;
+          int part = t * states * COLUMNS + state;
+          int perToken = perToken(n, t, tokens);
+          g.decays()[part] = power(delta[i], a[state]);
+          g.keeps()[part] = g.decays()[part] * h[state];
+          h[state] = Math.fma(drive[i], b[perToken], g.keeps()[part]);
+          g.c[part] = Math.fma(ofY, h[state], g.c[part]);
+          y[i] = Math.fma(h[state], c[perToken], y[i]);
+        }
       }
     }
   }
@@ -208,26 +214,31 @@ final class PlainScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       Gradients g) {
     for (int first = 0; first < states; first += COLUMNS) {
       int end = Math.min(states, first + COLUMNS);
-      for (int i = tokens * COLUMNS - 1; i >= 0; i--) {
-        float ofY = orZero(g.y[i]);
-        float ofDelta = 0;
-        for (int n = first; n < end; n++) {
-          int state = n * COLUMNS + i % COLUMNS;
-          int part = i / COLUMNS * states * COLUMNS + state;
-          int perToken = perToken(n, i / COLUMNS, tokens);
-          float ofState = orZero(Math.fma(ofY, c[perToken], g.h[state]));
-          g.h[state] = ofState * g.decays()[part];
-          g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
-          g.drive[i] = Math.fma(ofState, b[perToken], g.drive[i]);
-          float ofExponent = ofState * g.keeps()[part];
-          ofDelta = Math.fma(ofExponent, a[state], ofDelta);
-          g.a[state] = Math.fma(ofExponent, delta[i], g.a[state]);
+      for (int t = tokens - 1; t >= 0; t--) {
+        for (int lane = 0; lane < COLUMNS; lane++) {
+          int i = t * width + column + lane;
+          float ofY = orZero(g.y[i]);
+          float ofDelta = 0;
+          for (int n = first; n < end; n++) {
+            int state = n * COLUMNS + lane;
+            int part = t * states * COLUMNS + state;
+            int perToken = perToken(n, t, tokens);
+            float ofState = orZero(Math.fma(ofY, c[perToken], g.h[state]));
+            g.h[state] = ofState * g.decays()[part];
+            g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
+            g.drive[i] = Math.fma(ofState, b[perToken], g.drive[i]);
+            float ofExponent = ofState * g.keeps()[part];
+            ofDelta = Math.fma(ofExponent, a[state], ofDelta);
+            g.a[state] = Math.fma(ofExponent, delta[i], g.a[state]);
+          }
+          g.delta[i] = Math.fma(ofDelta, LN_2, g.delta[i]);
         }
-        g.delta[i] = Math.fma(ofDelta, LN_2, g.delta[i]);
       }
     }
   }

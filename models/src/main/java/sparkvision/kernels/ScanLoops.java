@@ -3,15 +3,21 @@ package sparkvision.kernels;
 /**
  * The loops of the selective scan, as {@link Loops}: written twice, with the same bits.
  *
- * <p>They work on <em>blocks</em>, tokens x {@link #COLUMNS} numbers: some tokens of as many
- * channels. A scan has its numbers per channel and state in blocks of states x columns, and those
- * per token and state as blocks of tokens x columns, one after the other, of which each has the
- * next states as its columns.
+ * <p>They work on <em>rows</em>: a row per token, of {@code width} numbers, one per channel; what
+ * belongs to channels alone is one such row. A scan takes {@link #COLUMNS} of the channels. It has
+ * its numbers per channel and state in a <em>block</em> of states x columns, and those per token
+ * and state as blocks of tokens x columns, one after the other, of which each has the next states
+ * as its columns.
  */
 public interface ScanLoops {
 
-  /** Columns of a block. */
+  /** Columns of a block, of which a width is a multiple. */
   int COLUMNS = 16;
+
+  /**
+   * States that the backward pass takes at once, so that what it keeps stays in the first cache.
+   */
+  int PASS = 8;
 
   /** Times a number, the exponent of 2 that has the number's exponential. */
   float LOG2_E = 1.442695f;
@@ -21,38 +27,29 @@ public interface ScanLoops {
     return Choice.BEST;
   }
 
-  /**
-   * Takes a block out of rows that are {@code width} numbers long.
-   *
-   * @param at where the block's first row begins
-   */
-  void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt);
-
-  /** Puts a block to where {@link #take} would find it. */
-  void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width);
-
   /** raw = x + shift of the column; y = log(1 + exp(raw)). */
-  void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y);
+  void softplus(float[] x, float[] shift, int width, int tokens, float[] raw, float[] y);
 
   /** Multiplies g by the slope of softplus at {@code raw}; {@code ofShift} grows by its columns. */
-  void softplusGradient(float[] raw, int tokens, float[] g, float[] ofShift);
+  void softplusGradient(float[] raw, int width, int tokens, float[] g, float[] ofShift);
 
-  /** y = x·silu(z). */
-  void gate(float[] x, float[] z, int tokens, float[] y);
+  /** y = x·silu(z), of the first {@code count} numbers, a multiple of {@link #COLUMNS}. */
+  void gate(float[] x, float[] z, int count, float[] y);
 
   /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
-  void gateGradient(float[] x, float[] z, float[] g, int tokens);
+  void gateGradient(float[] x, float[] z, float[] g, int count);
 
   /** What of a gradient is nearer to zero than 2⁻⁷⁸ becomes zero. */
-  void dropSmall(float[] gradient, int tokens);
+  void dropSmall(float[] gradient, int count);
 
   /**
    * y_t = bias + Σ weight_i·x_{t + i}.
    *
-   * @param x a block with {@code taps} − 1 tokens more than y
-   * @param weight a block of taps
+   * @param x {@code taps} − 1 rows more than y
+   * @param weight a row per tap
    */
-  void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y);
+  void convolve(
+      float[] x, float[] weight, float[] bias, int taps, int width, int tokens, float[] y);
 
   /**
    * The gradients of {@link #convolve}.
@@ -65,13 +62,14 @@ public interface ScanLoops {
       float[] weight,
       float[] g,
       int taps,
+      int width,
       int tokens,
       float[] ofX,
       float[] ofWeight,
       float[] ofBias);
 
   /** drive = delta·u; y = d·u, where d belongs to the column. */
-  void enter(float[] u, float[] delta, float[] d, int tokens, float[] drive, float[] y);
+  void enter(float[] u, float[] delta, float[] d, int width, int tokens, float[] drive, float[] y);
 
   /**
    * The gradients of {@link #enter}.
@@ -80,7 +78,14 @@ public interface ScanLoops {
    * @param ofD grows by the gradient of d
    */
   void enterGradient(
-      float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD);
+      float[] u,
+      float[] delta,
+      float[] d,
+      int width,
+      int tokens,
+      Gradients g,
+      float[] ofU,
+      float[] ofD);
 
   /**
    * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, token by token.
@@ -89,6 +94,7 @@ public interface ScanLoops {
    * @param drive the input times delta
    * @param a times {@link #LOG2_E}; at most 0, a block of states
    * @param b per token and state, as c
+   * @param column the first of the channels
    * @param h the states before the first token, a block; becomes that of the last one
    */
   void scan(
@@ -98,16 +104,18 @@ public interface ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y);
 
   /** What {@link #scanBack} takes and gives, beside what {@link #scan} takes. */
   final class Gradients {
-    /** The gradient of y, a block. */
+    /** The gradient of y, rows. */
     public final float[] y;
 
-    /** Grow by the gradients of delta and drive, blocks. */
+    /** Grow by the gradients of delta and drive, rows. */
     public final float[] delta;
 
     public final float[] drive;
@@ -128,15 +136,15 @@ public interface ScanLoops {
     private final float[] decays;
     private final float[] keeps;
 
-    public Gradients(int states, int tokens) {
-      int block = tokens * COLUMNS;
-      y = new float[block];
-      delta = new float[block];
-      drive = new float[block];
-      b = new float[states * block];
-      c = new float[states * block];
-      decays = new float[states * block];
-      keeps = new float[states * block];
+    /** For at most so much. */
+    public Gradients(int states, int width, int tokens) {
+      y = new float[tokens * width];
+      delta = new float[tokens * width];
+      drive = new float[tokens * width];
+      b = new float[tokens * states * COLUMNS];
+      c = new float[tokens * states * COLUMNS];
+      decays = new float[tokens * states * COLUMNS];
+      keeps = new float[tokens * states * COLUMNS];
     }
 
     /** exp(delta_t·a), laid out as the gradients of b and c. */
@@ -158,6 +166,8 @@ public interface ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y,
@@ -171,6 +181,8 @@ public interface ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       Gradients gradients);
 

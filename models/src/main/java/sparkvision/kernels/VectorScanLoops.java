@@ -26,45 +26,32 @@ final class VectorScanLoops implements ScanLoops {
   // broadcast
   // where they are used: the compiler keeps them in registers, fields it reads again and again.
 
-  @Override
-  public void take(float[] rows, int at, int width, int tokens, float[] block, int blockAt) {
-    for (int t = 0; t < tokens; t++) {
-      for (int column = 0; column < COLUMNS; column += LANES) {
-        at(rows, at + t * width + column).intoArray(block, blockAt + t * COLUMNS + column);
-      }
-    }
-  }
-
-  @Override
-  public void put(float[] block, int blockAt, int tokens, float[] rows, int at, int width) {
-    for (int t = 0; t < tokens; t++) {
-      for (int column = 0; column < COLUMNS; column += LANES) {
-        at(block, blockAt + t * COLUMNS + column).intoArray(rows, at + t * width + column);
-      }
-    }
-  }
-
   private static FloatVector at(float[] array, int index) {
     return FloatVector.fromArray(FLOATS, array, index);
   }
 
   @Override
-  public void softplus(float[] x, float[] shift, int tokens, float[] raw, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
-      FloatVector value = at(x, i).add(at(shift, i % COLUMNS));
-      value.intoArray(raw, i);
-      FloatVector power = power(value.abs(), all(-LOG2_E));
-      value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(y, i);
+  public void softplus(float[] x, float[] shift, int width, int tokens, float[] raw, float[] y) {
+    for (int t = 0; t < tokens; t++) {
+      for (int column = 0; column < width; column += LANES) {
+        int i = t * width + column;
+        FloatVector value = at(x, i).add(at(shift, column));
+        value.intoArray(raw, i);
+        FloatVector power = power(value.abs(), all(-LOG2_E));
+        value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(y, i);
+      }
     }
   }
 
   @Override
-  public void softplusGradient(float[] raw, int tokens, float[] g, float[] ofShift) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
-      at(g, i).mul(sigmoid(at(raw, i))).intoArray(g, i);
-    }
-    for (int column = 0; column < COLUMNS; column += LANES) {
-      addColumn(g, column, tokens, ofShift);
+  public void softplusGradient(float[] raw, int width, int tokens, float[] g, float[] ofShift) {
+    for (int t = 0; t < tokens; t++) {
+      for (int column = 0; column < width; column += LANES) {
+        int i = t * width + column;
+        FloatVector value = at(g, i).mul(sigmoid(at(raw, i)));
+        value.intoArray(g, i);
+        at(ofShift, column).add(value).intoArray(ofShift, column);
+      }
     }
   }
 
@@ -75,16 +62,16 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void gate(float[] x, float[] z, int tokens, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
+  public void gate(float[] x, float[] z, int count, float[] y) {
+    for (int i = 0; i < count; i += LANES) {
       FloatVector value = at(z, i);
       at(x, i).mul(value.mul(sigmoid(value))).intoArray(y, i);
     }
   }
 
   @Override
-  public void gateGradient(float[] x, float[] z, float[] g, int tokens) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
+  public void gateGradient(float[] x, float[] z, float[] g, int count) {
+    for (int i = 0; i < count; i += LANES) {
       FloatVector value = at(z, i);
       FloatVector share = sigmoid(value);
       FloatVector slope = share.mul(value.fma(all(1).sub(share), all(1)));
@@ -93,20 +80,21 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void dropSmall(float[] gradient, int tokens) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
+  public void dropSmall(float[] gradient, int count) {
+    for (int i = 0; i < count; i += LANES) {
       orZero(at(gradient, i)).intoArray(gradient, i);
     }
   }
 
   @Override
-  public void convolve(float[] x, float[] weight, float[] bias, int taps, int tokens, float[] y) {
-    for (int column = 0; column < COLUMNS; column += LANES) {
+  public void convolve(
+      float[] x, float[] weight, float[] bias, int taps, int width, int tokens, float[] y) {
+    for (int column = 0; column < width; column += LANES) {
       FloatVector shift = at(bias, column);
-      for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+      for (int i = column; i < tokens * width; i += width) {
         FloatVector sum = shift;
         for (int tap = 0; tap < taps; tap++) {
-          sum = at(weight, tap * COLUMNS + column).fma(at(x, i + tap * COLUMNS), sum);
+          sum = at(weight, tap * width + column).fma(at(x, i + tap * width), sum);
         }
         sum.intoArray(y, i);
       }
@@ -119,24 +107,21 @@ final class VectorScanLoops implements ScanLoops {
       float[] weight,
       float[] g,
       int taps,
+      int width,
       int tokens,
       float[] ofX,
       float[] ofWeight,
       float[] ofBias) {
-    for (int column = 0; column < COLUMNS; column += LANES) {
-      addColumn(g, column, tokens, ofBias);
+    for (int column = 0; column < width; column += LANES) {
+      FloatVector sum = at(ofBias, column);
+      for (int i = column; i < tokens * width; i += width) {
+        sum = sum.add(at(g, i));
+      }
+      sum.intoArray(ofBias, column);
       for (int tap = 0; tap < taps; tap++) {
-        goBack(x, weight, g, tap * COLUMNS, column, tokens, ofX, ofWeight);
+        goBack(x, weight, g, tap * width, column, width, tokens, ofX, ofWeight);
       }
     }
-  }
-
-  private static void addColumn(float[] g, int column, int tokens, float[] sums) {
-    FloatVector sum = at(sums, column);
-    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
-      sum = sum.add(at(g, i));
-    }
-    sum.intoArray(sums, column);
   }
 
   private static void goBack(
@@ -145,12 +130,13 @@ final class VectorScanLoops implements ScanLoops {
       float[] g,
       int tap,
       int column,
+      int width,
       int tokens,
       float[] ofX,
       float[] ofWeight) {
     FloatVector factor = at(weight, tap + column);
     FloatVector sum = at(ofWeight, tap + column);
-    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+    for (int i = column; i < tokens * width; i += width) {
       FloatVector given = at(g, i);
       factor.fma(given, at(ofX, i + tap)).intoArray(ofX, i + tap);
       sum = given.fma(at(x, i + tap), sum);
@@ -159,19 +145,30 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void enter(float[] u, float[] delta, float[] d, int tokens, float[] drive, float[] y) {
-    for (int i = 0; i < tokens * COLUMNS; i += LANES) {
-      FloatVector input = at(u, i);
-      input.mul(at(delta, i)).intoArray(drive, i);
-      input.mul(at(d, i % COLUMNS)).intoArray(y, i);
+  public void enter(
+      float[] u, float[] delta, float[] d, int width, int tokens, float[] drive, float[] y) {
+    for (int t = 0; t < tokens; t++) {
+      for (int column = 0; column < width; column += LANES) {
+        int i = t * width + column;
+        FloatVector input = at(u, i);
+        input.mul(at(delta, i)).intoArray(drive, i);
+        input.mul(at(d, column)).intoArray(y, i);
+      }
     }
   }
 
   @Override
   public void enterGradient(
-      float[] u, float[] delta, float[] d, int tokens, Gradients g, float[] ofU, float[] ofD) {
-    for (int column = 0; column < COLUMNS; column += LANES) {
-      enterGradient(u, delta, d, tokens, g.y, g.drive, g.delta, ofU, ofD, column);
+      float[] u,
+      float[] delta,
+      float[] d,
+      int width,
+      int tokens,
+      Gradients g,
+      float[] ofU,
+      float[] ofD) {
+    for (int column = 0; column < width; column += LANES) {
+      enterGradient(u, delta, d, width, tokens, g.y, g.drive, g.delta, ofU, ofD, column);
     }
   }
 
@@ -179,6 +176,7 @@ final class VectorScanLoops implements ScanLoops {
       float[] u,
       float[] delta,
       float[] d,
+      int width,
       int tokens,
       float[] gY,
       float[] gDrive,
@@ -188,7 +186,7 @@ final class VectorScanLoops implements ScanLoops {
       int column) {
     FloatVector through = at(d, column);
     FloatVector sum = at(ofD, column);
-    for (int i = column; i < tokens * COLUMNS; i += COLUMNS) {
+    for (int i = column; i < tokens * width; i += width) {
       FloatVector input = at(u, i);
       FloatVector ofY = at(gY, i);
       FloatVector ofDrive = at(gDrive, i);
@@ -207,6 +205,8 @@ final class VectorScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y) {
@@ -214,9 +214,9 @@ final class VectorScanLoops implements ScanLoops {
       int count = Math.min(COLUMNS, states - first);
       for (int t = 0; t < tokens; t++) {
         int perToken = first * tokens + t * COLUMNS;
-        for (int column = 0; column < COLUMNS; column += LANES) {
-          int at = t * COLUMNS + column;
-          int state = first * COLUMNS + column;
+        for (int lane = 0; lane < COLUMNS; lane += LANES) {
+          int at = t * width + column + lane;
+          int state = first * COLUMNS + lane;
           scan(delta, drive, a, b, c, count, perToken, h, y, at, state);
         }
       }
@@ -281,6 +281,8 @@ final class VectorScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       float[] h,
       float[] y,
@@ -289,9 +291,9 @@ final class VectorScanLoops implements ScanLoops {
       int count = Math.min(COLUMNS, states - first);
       for (int t = 0; t < tokens; t++) {
         int perToken = first * tokens + t * COLUMNS;
-        for (int column = 0; column < COLUMNS; column += LANES) {
-          int at = t * COLUMNS + column;
-          int state = first * COLUMNS + column;
+        for (int lane = 0; lane < COLUMNS; lane += LANES) {
+          int at = t * width + column + lane;
+          int state = first * COLUMNS + lane;
           int part = t * states * COLUMNS + state;
           scanAgain(delta, drive, a, b, c, count, perToken, h, y, g, at, state, part);
         }
@@ -343,15 +345,17 @@ final class VectorScanLoops implements ScanLoops {
       float[] b,
       float[] c,
       int states,
+      int column,
+      int width,
       int tokens,
       Gradients g) {
     for (int first = 0; first < states; first += COLUMNS) {
       int count = Math.min(COLUMNS, states - first);
       for (int t = tokens - 1; t >= 0; t--) {
         int perToken = first * tokens + t * COLUMNS;
-        for (int column = 0; column < COLUMNS; column += LANES) {
-          int at = t * COLUMNS + column;
-          int state = first * COLUMNS + column;
+        for (int lane = 0; lane < COLUMNS; lane += LANES) {
+          int at = t * width + column + lane;
+          int state = first * COLUMNS + lane;
           int part = t * states * COLUMNS + state;
           scanBack(delta, drive, a, b, c, count, perToken, g, at, state, part);
         }

@@ -62,23 +62,22 @@ final class CausalConv {
     return 2.0 * x.elements() * taps;
   }
 
-  /** What both passes read, a chunk of a block at a time. */
+  /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
   private abstract class Worker implements Spans.Item {
     final ScanLoops loops = ScanLoops.best();
-    final int before = (taps - 1) * COLUMNS; // numbers of the tokens before a chunk
-    final float[] inputs = new float[before + Spans.BLOCK];
-    final float[] sums = Spans.block(); // before SiLU
-    final float[] ones = Spans.block();
-    final float[][] taken = new float[spans.span][taps * COLUMNS]; // weight
-    private final float[][] shifts = new float[spans.span][COLUMNS];
-    private final float[] beforeOfSpan = new float[spans.span * before];
-    final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
+    final float[] inputs = new float[(Spans.CHUNK + taps - 1) * spans.width()];
+    final float[] sums = spans.rows(); // before SiLU
+    final float[] ones = spans.rows();
+    final float[] taken = new float[taps * spans.width()]; // weight
+    private final float[] shifts = new float[spans.width()]; // bias
     private final Spans.Sequences xs = spans.sequences(x);
     private final FloatBuffer weightOfAll = weight.buffer().asFloatBuffer();
     private final FloatBuffer biasOfAll = bias.buffer().asFloatBuffer();
     int sequence;
     int firstBlock;
     int count; // blocks
+    int width; // of a row
+    int before; // numbers of the rows before a chunk
     int tokens;
 
     Worker() {
@@ -90,30 +89,24 @@ final class CausalConv {
       this.sequence = sequence;
       this.firstBlock = span * spans.span;
       this.count = Math.min(spans.span, spans.blocks - firstBlock);
-      for (int j = 0; j < count; j++) {
-        Arrays.fill(taken[j], 0);
-        Arrays.fill(shifts[j], 0);
-        int first = (firstBlock + j) * COLUMNS;
-        for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
-          shifts[j][i] = biasOfAll.get(first + i);
-          for (int tap = 0; tap < taps; tap++) {
-            taken[j][tap * COLUMNS + i] = weightOfAll.get((first + i) * taps + tap);
-          }
+      this.width = count * COLUMNS;
+      this.before = (taps - 1) * width;
+      Arrays.fill(taken, 0);
+      Arrays.fill(shifts, 0);
+      int first = firstBlock * COLUMNS;
+      for (int i = 0; i < Math.min(width, spans.channels - first); i++) {
+        shifts[i] = biasOfAll.get(first + i);
+        for (int tap = 0; tap < taps; tap++) {
+          taken[tap * width + i] = weightOfAll.get((first + i) * taps + tap);
         }
       }
     }
 
-    /** Before the first block of a chunk. */
-    final void beginChunk(int chunk) {
+    final void convolve(int chunk) {
       this.tokens = spans.tokens(chunk);
-      xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, beforeOfSpan);
-      xs.read(sequence, chunk, firstBlock, count, inputsOfSpan, 0);
-    }
-
-    final void convolve(int j) {
-      loops.take(beforeOfSpan, j * COLUMNS, count * COLUMNS, taps - 1, inputs, 0);
-      loops.take(inputsOfSpan, j * COLUMNS, count * COLUMNS, tokens, inputs, before);
-      loops.convolve(inputs, taken[j], shifts[j], taps, tokens, sums);
+      xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, inputs);
+      xs.read(sequence, chunk, firstBlock, count, inputs, before);
+      loops.convolve(inputs, taken, shifts, taps, width, tokens, sums);
     }
   }
 
@@ -123,14 +116,10 @@ final class CausalConv {
     @Override
     public void run(int sequence, int span) {
       begin(sequence, span);
-      for (int i = 0; i < spans.chunks; i++) {
-        beginChunk(i);
-        for (int j = 0; j < count; j++) {
-          convolve(j);
-          loops.gate(ones, sums, tokens, sums);
-          loops.put(sums, 0, tokens, inputsOfSpan, j * COLUMNS, count * COLUMNS);
-        }
-        ys.write(inputsOfSpan, sequence, i, firstBlock, count);
+      for (int chunk = 0; chunk < spans.chunks; chunk++) {
+        convolve(chunk);
+        loops.gate(ones, sums, tokens * width, sums);
+        ys.write(sums, 0, sequence, chunk, firstBlock, count);
       }
     }
   }
@@ -181,11 +170,10 @@ final class CausalConv {
     private final Spans.Sequences dys;
     private final Spans.Sequences dxs;
     private final FloatBuffer perSequence;
-    private final float[] given = Spans.block();
-    private final float[] givenOfSpan = new float[spans.span * Spans.BLOCK];
-    private final float[][] ofInputs = new float[spans.span][inputs.length];
-    private final float[][] ofWeight = new float[spans.span][taps * COLUMNS];
-    private final float[][] ofBias = new float[spans.span][COLUMNS];
+    private final float[] given = spans.rows();
+    private final float[] ofInputs = new float[inputs.length];
+    private final float[] ofWeight = new float[taken.length];
+    private final float[] ofBias = new float[spans.width()];
 
     Backward(Value dy, Value dx, Value perSequence) {
       this.dys = spans.sequences(dy);
@@ -196,38 +184,32 @@ final class CausalConv {
     @Override
     public void run(int sequence, int span) {
       begin(sequence, span);
-      for (int j = 0; j < count; j++) {
-        Arrays.fill(ofWeight[j], 0);
-        Arrays.fill(ofBias[j], 0);
-        Arrays.fill(ofInputs[j], 0);
-      }
-      for (int i = spans.chunks - 1; i >= 0; i--) {
-        beginChunk(i);
-        dys.read(sequence, i, firstBlock, count, givenOfSpan, 0);
-        for (int j = 0; j < count; j++) {
-          goBack(j);
-        }
-        if (dxs != null) {
-          dxs.write(givenOfSpan, sequence, i, firstBlock, count);
-        }
+      Arrays.fill(ofWeight, 0);
+      Arrays.fill(ofBias, 0);
+      Arrays.fill(ofInputs, 0);
+      for (int chunk = spans.chunks - 1; chunk >= 0; chunk--) {
+        goBack(chunk);
       }
       for (int j = 0; j < count; j++) {
         int at = (sequence * spans.blocks + firstBlock + j) * (taps + 1) * COLUMNS;
-        perSequence.put(at, ofWeight[j]);
-        perSequence.put(at + taps * COLUMNS, ofBias[j]);
+        for (int tap = 0; tap < taps; tap++) {
+          perSequence.put(at + tap * COLUMNS, ofWeight, tap * width + j * COLUMNS, COLUMNS);
+        }
+        perSequence.put(at + taps * COLUMNS, ofBias, j * COLUMNS, COLUMNS);
       }
     }
 
-    private void goBack(int j) {
+    private void goBack(int chunk) {
+      convolve(chunk);
       // What the chunk behind this one says of its last tokens.
-      System.arraycopy(ofInputs[j], 0, ofInputs[j], tokens * COLUMNS, before);
-      Arrays.fill(ofInputs[j], 0, tokens * COLUMNS, 0);
-      convolve(j);
-      loops.take(givenOfSpan, j * COLUMNS, count * COLUMNS, tokens, given, 0);
-      loops.gateGradient(ones, sums, given, tokens);
-      loops.convolveGradient(
-          inputs, taken[j], sums, taps, tokens, ofInputs[j], ofWeight[j], ofBias[j]);
-      loops.put(ofInputs[j], before, tokens, givenOfSpan, j * COLUMNS, count * COLUMNS);
+      System.arraycopy(ofInputs, 0, ofInputs, tokens * width, before);
+      Arrays.fill(ofInputs, 0, tokens * width, 0);
+      dys.read(sequence, chunk, firstBlock, count, given, 0);
+      loops.gateGradient(ones, sums, given, tokens * width);
+      loops.convolveGradient(inputs, taken, sums, taps, width, tokens, ofInputs, ofWeight, ofBias);
+      if (dxs != null) {
+        dxs.write(ofInputs, before, sequence, chunk, firstBlock, count);
+      }
     }
   }
 

@@ -88,24 +88,21 @@ final class SelectiveScan {
     return (double) u.elements() * states;
   }
 
-  /** What both passes read, a chunk of a block at a time. */
+  /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
   private abstract class Worker implements Spans.Item {
     final ScanLoops loops = ScanLoops.best();
-    final float[] raw = Spans.block(); // delta + bias
-    final float[] steps = Spans.block(); // its softplus
-    final float[] inputs = Spans.block(); // u
-    final float[] drive = Spans.block(); // steps · u
-    final float[] gates = Spans.block(); // z
-    final float[] sums = Spans.block(); // y before the gate
+    final float[] raw = spans.rows(); // delta + bias
+    final float[] steps = spans.rows(); // its softplus
+    final float[] inputs = spans.rows(); // u
+    final float[] drive = spans.rows(); // steps · u
+    final float[] gates = spans.rows(); // z
+    final float[] sums = spans.rows(); // y before the gate
     final float[] bOfChunk = new float[Spans.parts(states, COLUMNS) * CHUNK * COLUMNS];
     final float[] cOfChunk = new float[bOfChunk.length];
     final float[][] rates = new float[spans.span][states * COLUMNS]; // a, for powers of 2
-    final float[][] through = new float[spans.span][COLUMNS]; // d
-    final float[][] shifts = new float[spans.span][COLUMNS]; // bias
+    final float[] through = new float[spans.width()]; // d
     final float[][] h = new float[spans.span][states * COLUMNS];
-    final float[] inputsOfSpan = new float[spans.span * Spans.BLOCK];
-    final float[] rawOfSpan = new float[inputsOfSpan.length];
-    final float[] gatesOfSpan = new float[inputsOfSpan.length];
+    private final float[] shifts = new float[spans.width()]; // bias
     private final Spans.Sequences us = spans.sequences(u);
     private final Spans.Sequences deltas = spans.sequences(delta);
     private final Spans.Sequences zs = spans.sequences(z);
@@ -118,6 +115,7 @@ final class SelectiveScan {
     int sequence;
     int firstBlock;
     int count; // blocks
+    int width; // of a row
     int chunk;
     int tokens;
 
@@ -126,14 +124,15 @@ final class SelectiveScan {
       this.sequence = sequence;
       this.firstBlock = span * spans.span;
       this.count = Math.min(spans.span, spans.blocks - firstBlock);
+      this.width = count * COLUMNS;
+      Arrays.fill(through, 0);
+      Arrays.fill(shifts, 0);
       for (int j = 0; j < count; j++) {
         Arrays.fill(rates[j], 0);
-        Arrays.fill(through[j], 0);
-        Arrays.fill(shifts[j], 0);
         int first = (firstBlock + j) * COLUMNS;
         for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
-          through[j][i] = dOfAll.get(first + i);
-          shifts[j][i] = biasOfAll.get(first + i);
+          through[j * COLUMNS + i] = dOfAll.get(first + i);
+          shifts[j * COLUMNS + i] = biasOfAll.get(first + i);
           for (int n = 0; n < states; n++) {
             rates[j][n * COLUMNS + i] = ScanLoops.LOG2_E * aOfAll.get((first + i) * states + n);
           }
@@ -141,7 +140,7 @@ final class SelectiveScan {
       }
     }
 
-    /** Before the first block of a chunk. */
+    /** What the scan of a chunk reads; afterwards {@code sums} has d·u. */
     final void beginChunk(int chunk) {
       this.chunk = chunk;
       this.tokens = spans.tokens(chunk);
@@ -149,36 +148,21 @@ final class SelectiveScan {
         bs.read(sequence, chunk, block, 1, bOfChunk, block * tokens * COLUMNS);
         cs.read(sequence, chunk, block, 1, cOfChunk, block * tokens * COLUMNS);
       }
-      read(us, inputsOfSpan);
-      read(deltas, rawOfSpan);
-      read(zs, gatesOfSpan);
+      read(us, inputs);
+      read(deltas, raw);
+      read(zs, gates);
+      loops.softplus(raw, shifts, width, tokens, raw, steps);
+      loops.enter(inputs, steps, through, width, tokens, drive, sums);
     }
 
-    final void read(Spans.Sequences from, float[] ofSpan) {
-      from.read(sequence, chunk, firstBlock, count, ofSpan, 0);
+    final void read(Spans.Sequences from, float[] rows) {
+      from.read(sequence, chunk, firstBlock, count, rows, 0);
     }
 
-    final void write(float[] ofSpan, Spans.Sequences to) {
+    final void write(float[] rows, Spans.Sequences to) {
       if (to != null) {
-        to.write(ofSpan, sequence, chunk, firstBlock, count);
+        to.write(rows, 0, sequence, chunk, firstBlock, count);
       }
-    }
-
-    /** What the scan of a block reads; afterwards {@code sums} has d·u. */
-    final void beginBlock(int j) {
-      take(rawOfSpan, j, raw);
-      loops.softplus(raw, shifts[j], tokens, raw, steps);
-      take(inputsOfSpan, j, inputs);
-      take(gatesOfSpan, j, gates);
-      loops.enter(inputs, steps, through[j], tokens, drive, sums);
-    }
-
-    final void take(float[] ofSpan, int j, float[] block) {
-      loops.take(ofSpan, j * COLUMNS, count * COLUMNS, tokens, block, 0);
-    }
-
-    final void put(float[] block, float[] ofSpan, int j) {
-      loops.put(block, 0, tokens, ofSpan, j * COLUMNS, count * COLUMNS);
     }
 
     /** Where the states of a block lie at the beginning of the chunk. */
@@ -210,12 +194,13 @@ final class SelectiveScan {
           if (keptOfAll != null) {
             keptOfAll.put(keptAt(j), h[j]);
           }
-          beginBlock(j);
-          loops.scan(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums);
-          loops.gate(sums, gates, tokens, sums);
-          put(sums, gatesOfSpan, j);
+          int column = j * COLUMNS;
+          loops.scan(
+              steps, drive, rates[j], bOfChunk, cOfChunk, states, column, width, tokens, h[j],
+              sums);
         }
-        write(gatesOfSpan, ys);
+        loops.gate(sums, gates, tokens * width, sums);
+        write(sums, ys);
       }
     }
   }
@@ -278,13 +263,12 @@ final class SelectiveScan {
 
   private final class Backward extends Worker {
 
-    private final Gradients g = new Gradients(states, CHUNK);
+    private final Gradients g = new Gradients(states, spans.width(), CHUNK);
     private final float[][] ofRates = new float[spans.span][states * COLUMNS];
-    private final float[][] ofThrough = new float[spans.span][COLUMNS];
-    private final float[][] ofShifts = new float[spans.span][COLUMNS];
     private final float[][] ofStates = new float[spans.span][states * COLUMNS];
-    private final float[] givenOfSpan = new float[spans.span * Spans.BLOCK];
-    private final float[] result = Spans.block();
+    private final float[] ofThrough = new float[spans.width()];
+    private final float[] ofShifts = new float[spans.width()];
+    private final float[] given = spans.rows();
     private final float[] folded = new float[states * CHUNK];
     private final Spans.Sequences dys;
     private final Spans.Sequences dus;
@@ -305,53 +289,56 @@ final class SelectiveScan {
     @Override
     public void run(int sequence, int span) {
       begin(sequence, span);
+      Arrays.fill(ofThrough, 0);
+      Arrays.fill(ofShifts, 0);
       for (int j = 0; j < count; j++) {
         Arrays.fill(ofRates[j], 0);
-        Arrays.fill(ofThrough[j], 0);
-        Arrays.fill(ofShifts[j], 0);
         Arrays.fill(ofStates[j], 0);
       }
       for (int i = spans.chunks - 1; i >= 0; i--) {
         beginChunk(i);
-        read(dys, givenOfSpan);
-        Arrays.fill(g.b, 0);
-        Arrays.fill(g.c, 0);
-        for (int j = 0; j < count; j++) {
-          goBack(j);
-        }
-        write(inputsOfSpan, dus);
-        write(rawOfSpan, dDeltas);
-        write(gatesOfSpan, dzs);
+        goBack();
         keep(g.b, 0, span);
         keep(g.c, 1, span);
       }
       for (int j = 0; j < count; j++) {
         int at = (sequence * spans.blocks + firstBlock + j) * (states + 2) * COLUMNS;
         perSequence.put(at, ofRates[j]);
-        perSequence.put(at + states * COLUMNS, ofThrough[j]);
-        perSequence.put(at + (states + 1) * COLUMNS, ofShifts[j]);
+        perSequence.put(at + states * COLUMNS, ofThrough, j * COLUMNS, COLUMNS);
+        perSequence.put(at + (states + 1) * COLUMNS, ofShifts, j * COLUMNS, COLUMNS);
       }
     }
 
-    /** What was read of a block gives way to its gradient. */
-    private void goBack(int j) {
-      beginBlock(j);
-      keptOfAll.get(keptAt(j), h[j]);
-      take(givenOfSpan, j, result);
-      loops.dropSmall(result, tokens);
-      loops.gate(result, gates, tokens, g.y);
+    /** What was read of the chunk gives way to its gradients. */
+    private void goBack() {
+      int size = tokens * width;
+      read(dys, given);
+      loops.dropSmall(given, size);
+      loops.gate(given, gates, size, g.y);
       Arrays.fill(g.delta, 0);
       Arrays.fill(g.drive, 0);
-      g.a = ofRates[j];
-      g.h = ofStates[j];
-      loops.scanAgain(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, h[j], sums, g);
-      loops.scanBack(steps, drive, rates[j], bOfChunk, cOfChunk, states, tokens, g);
-      loops.gateGradient(sums, gates, result, tokens);
-      put(gates, gatesOfSpan, j);
-      loops.enterGradient(inputs, steps, through[j], tokens, g, result, ofThrough[j]);
-      put(result, inputsOfSpan, j);
-      loops.softplusGradient(raw, tokens, g.delta, ofShifts[j]);
-      put(g.delta, rawOfSpan, j);
+      Arrays.fill(g.b, 0);
+      Arrays.fill(g.c, 0);
+      for (int j = 0; j < count; j++) {
+        keptOfAll.get(keptAt(j), h[j]);
+        g.a = ofRates[j];
+        g.h = ofStates[j];
+        goBack(j);
+      }
+      loops.gateGradient(sums, gates, given, size);
+      write(gates, dzs);
+      loops.enterGradient(inputs, steps, through, width, tokens, g, given, ofThrough);
+      write(given, dus);
+      loops.softplusGradient(raw, width, tokens, g.delta, ofShifts);
+      write(g.delta, dDeltas);
+    }
+
+    private void goBack(int j) {
+      int column = j * COLUMNS;
+      float[] a = rates[j];
+      loops.scanAgain(
+          steps, drive, a, bOfChunk, cOfChunk, states, column, width, tokens, h[j], sums, g);
+      loops.scanBack(steps, drive, a, bOfChunk, cOfChunk, states, column, width, tokens, g);
     }
 
     /** Sums of the span's channels: a number per state and token. */

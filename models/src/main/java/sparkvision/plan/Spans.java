@@ -13,8 +13,7 @@ import sparkvision.kernels.Type;
 
 /**
  * How work on sequences (B, E, L) is cut: tokens into chunks of {@value #CHUNK}, channels into
- * blocks of {@value ScanLoops#COLUMNS}, so that all that belongs to a chunk of a block lies in the
- * first cache.
+ * blocks of {@value ScanLoops#COLUMNS}.
  *
  * <p>An item of work is a span of blocks of one sequence. Members of a team take the next one as
  * they are free; how the work is cut depends on sizes alone, so the number of threads changes no
@@ -60,12 +59,14 @@ final class Spans {
     return (count + size - 1) / size;
   }
 
-  /** Numbers in a chunk of a block. */
-  static final int BLOCK = CHUNK * ScanLoops.COLUMNS;
+  /** Channels of a span, and what fills up its last block. */
+  int width() {
+    return span * ScanLoops.COLUMNS;
+  }
 
-  /** Room for a chunk of a block. */
-  static float[] block() {
-    return new float[BLOCK];
+  /** Room for a chunk of a span. */
+  float[] rows() {
+    return new float[CHUNK * width()];
   }
 
   /** Tokens of a chunk. */
@@ -180,11 +181,11 @@ final class Spans {
     }
 
     /** Writes what {@link #read} would read. */
-    void write(float[] from, int sequence, int chunk, int block, int count) {
+    void write(float[] from, int at, int sequence, int chunk, int block, int count) {
       int width = width(block, count);
       for (int t = 0; t < tokens(chunk); t++) {
         int to = (row(chunk) + t * step()) * stride + block * ScanLoops.COLUMNS;
-        int begin = t * count * ScanLoops.COLUMNS;
+        int begin = at + t * count * ScanLoops.COLUMNS;
         if (floats != null) {
           floats[sequence].put(to, from, begin, width);
         } else {

@@ -15,7 +15,9 @@ class ScanLoopsTest {
 
   private static final int TOKENS = 7;
   private static final int STATES = 19;
-  private static final int BLOCK = TOKENS * ScanLoops.COLUMNS;
+  private static final int WIDTH = 3 * ScanLoops.COLUMNS;
+  private static final int COLUMN = ScanLoops.COLUMNS; // of the channels that are scanned
+  private static final int ROWS = TOKENS * WIDTH;
 
   private final ScanLoops plain = new PlainScanLoops();
   private final ScanLoops vector = new VectorScanLoops();
@@ -48,23 +50,23 @@ class ScanLoopsTest {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     ScanLoops loops = ScanLoops.best();
     Scan scan = new Scan();
-    float[] d = normal(1, ScanLoops.COLUMNS);
-    float[] sums = new float[ScanLoops.COLUMNS];
-    float[] block = new float[BLOCK];
+    float[] d = normal(1, WIDTH);
+    float[] sums = new float[WIDTH];
+    float[] block = new float[ROWS];
     long own = Thread.currentThread().getId();
     long end = System.nanoTime() + Duration.ofMinutes(1).toNanos();
     long allocated;
     do {
       allocated = threads.getThreadAllocatedBytes(own);
       for (int i = 0; i < 10_000; i++) {
-        loops.softplus(scan.drive, d, TOKENS, block, scan.delta);
-        loops.enter(scan.y, scan.delta, d, TOKENS, scan.drive, block);
+        loops.softplus(scan.drive, d, WIDTH, TOKENS, block, scan.delta);
+        loops.enter(scan.y, scan.delta, d, WIDTH, TOKENS, scan.drive, block);
         scan.scan(loops);
-        loops.gate(scan.y, scan.drive, TOKENS, block);
+        loops.gate(scan.y, scan.drive, ROWS, block);
         scan.scanBack(loops);
-        loops.gateGradient(scan.y, scan.drive, block, TOKENS);
-        loops.enterGradient(scan.drive, scan.delta, d, TOKENS, scan.gradients, block, sums);
-        loops.softplusGradient(scan.drive, TOKENS, block, sums);
+        loops.gateGradient(scan.y, scan.drive, block, ROWS);
+        loops.enterGradient(scan.drive, scan.delta, d, WIDTH, TOKENS, scan.gradients, block, sums);
+        loops.softplusGradient(scan.drive, WIDTH, TOKENS, block, sums);
       }
       allocated = threads.getThreadAllocatedBytes(own) - allocated;
     } while (allocated >= 10_000 && System.nanoTime() < end);
@@ -72,14 +74,14 @@ class ScanLoopsTest {
   }
 
   private static final class Scan {
-    final float[] delta = normal(1, BLOCK);
-    final float[] drive = normal(2, BLOCK);
+    final float[] delta = normal(1, ROWS);
+    final float[] drive = normal(2, ROWS);
     final float[] a = normal(3, STATES * ScanLoops.COLUMNS);
-    final float[] b = normal(4, 2 * BLOCK);
-    final float[] c = normal(5, 2 * BLOCK);
+    final float[] b = normal(4, 2 * TOKENS * ScanLoops.COLUMNS);
+    final float[] c = normal(5, 2 * TOKENS * ScanLoops.COLUMNS);
     final float[] h = normal(6, STATES * ScanLoops.COLUMNS);
-    final float[] y = normal(7, BLOCK);
-    final ScanLoops.Gradients gradients = new ScanLoops.Gradients(STATES, TOKENS);
+    final float[] y = normal(7, ROWS);
+    final ScanLoops.Gradients gradients = new ScanLoops.Gradients(STATES, WIDTH, TOKENS);
 
     Scan() {
       for (int i = 0; i < delta.length; i++) {
@@ -88,7 +90,7 @@ class ScanLoopsTest {
       for (int i = 0; i < a.length; i++) {
         a[i] = -Math.abs(a[i]);
       }
-      System.arraycopy(normal(8, BLOCK), 0, gradients.y, 0, BLOCK);
+      System.arraycopy(normal(8, ROWS), 0, gradients.y, 0, ROWS);
       gradients.a = normal(9, a.length);
       gradients.h = normal(10, h.length);
     }
@@ -107,12 +109,12 @@ class ScanLoopsTest {
     }
 
     void scan(ScanLoops loops) {
-      loops.scan(delta, drive, a, b, c, STATES, TOKENS, h, y);
+      loops.scan(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, h, y);
     }
 
     void scanBack(ScanLoops loops) {
-      loops.scanAgain(delta, drive, a, b, c, STATES, TOKENS, h, y, gradients);
-      loops.scanBack(delta, drive, a, b, c, STATES, TOKENS, gradients);
+      loops.scanAgain(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, h, y, gradients);
+      loops.scanBack(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, gradients);
     }
   }
 
@@ -122,18 +124,18 @@ class ScanLoopsTest {
     Scan one = new Scan();
     Scan other = new Scan();
     for (Scan scan : new Scan[] {one, other}) {
-      for (int i = 0; i < BLOCK; i++) {
-        scan.gradients.y[i] *= i < 3 * ScanLoops.COLUMNS ? 1e-25f : 1e-10f;
+      for (int i = 0; i < ROWS; i++) {
+        scan.gradients.y[i] *= i < 3 * WIDTH ? 1e-25f : 1e-10f;
       }
       Arrays.fill(scan.gradients.h, 1e-24f);
     }
     float[] rounded = one.gradients.y.clone();
     float[] same = one.gradients.y.clone();
-    plain.dropSmall(rounded, TOKENS);
-    vector.dropSmall(same, TOKENS);
+    plain.dropSmall(rounded, ROWS);
+    vector.dropSmall(same, ROWS);
     assertThat(same).isEqualTo(rounded);
     assertThat(rounded[0]).isZero();
-    assertThat(rounded[BLOCK - 1]).isEqualTo(one.gradients.y[BLOCK - 1]).isNotZero();
+    assertThat(rounded[ROWS - 1]).isEqualTo(one.gradients.y[ROWS - 1]).isNotZero();
     one.scanBack(plain);
     other.scanBack(vector);
     assertThat(other.gradients.b).isEqualTo(one.gradients.b);
@@ -163,27 +165,27 @@ class ScanLoopsTest {
 
   @Test
   void gatesAlike() {
-    float[] x = normal(1, BLOCK);
-    float[] shift = normal(2, ScanLoops.COLUMNS);
-    float[] z = normal(3, BLOCK);
+    float[] x = normal(1, ROWS);
+    float[] shift = normal(2, WIDTH);
+    float[] z = normal(3, ROWS);
     float[][] results = new float[2][];
     for (int i = 0; i < 2; i++) {
       ScanLoops loops = i == 0 ? plain : vector;
-      float[] raw = new float[BLOCK];
-      float[] steps = new float[BLOCK];
-      loops.softplus(x, shift, TOKENS, raw, steps);
-      float[] g = normal(4, BLOCK);
-      float[] ofShift = normal(5, ScanLoops.COLUMNS);
-      loops.softplusGradient(raw, TOKENS, g, ofShift);
-      float[] y = new float[BLOCK];
-      loops.gate(steps, z, TOKENS, y);
+      float[] raw = new float[ROWS];
+      float[] steps = new float[ROWS];
+      loops.softplus(x, shift, WIDTH, TOKENS, raw, steps);
+      float[] g = normal(4, ROWS);
+      float[] ofShift = normal(5, WIDTH);
+      loops.softplusGradient(raw, WIDTH, TOKENS, g, ofShift);
+      float[] y = new float[ROWS];
+      loops.gate(steps, z, ROWS, y);
       float[] ofZ = z.clone();
-      loops.gateGradient(steps, ofZ, g, TOKENS);
-      results[i] = new float[3 * BLOCK + ScanLoops.COLUMNS];
-      System.arraycopy(y, 0, results[i], 0, BLOCK);
-      System.arraycopy(g, 0, results[i], BLOCK, BLOCK);
-      System.arraycopy(ofZ, 0, results[i], 2 * BLOCK, BLOCK);
-      System.arraycopy(ofShift, 0, results[i], 3 * BLOCK, ScanLoops.COLUMNS);
+      loops.gateGradient(steps, ofZ, g, ROWS);
+      results[i] = new float[3 * ROWS + WIDTH];
+      System.arraycopy(y, 0, results[i], 0, ROWS);
+      System.arraycopy(g, 0, results[i], ROWS, ROWS);
+      System.arraycopy(ofZ, 0, results[i], 2 * ROWS, ROWS);
+      System.arraycopy(ofShift, 0, results[i], 3 * ROWS, WIDTH);
     }
     assertThat(results[1]).isEqualTo(results[0]);
     assertThat(results[0][3])
@@ -195,39 +197,20 @@ class ScanLoopsTest {
   }
 
   @Test
-  void takesAndPutsBlocksAlike() {
-    int width = 3 * ScanLoops.COLUMNS;
-    float[] rows = normal(1, TOKENS * width + 1);
-    for (ScanLoops loops : new ScanLoops[] {plain, vector}) {
-      float[] block = new float[BLOCK + 3];
-      loops.take(rows, 1 + ScanLoops.COLUMNS, width, TOKENS, block, 3);
-      float[] others = new float[rows.length];
-      loops.put(block, 3, TOKENS, others, 1 + ScanLoops.COLUMNS, width);
-      for (int i = 0; i < rows.length; i++) {
-        int column = (i + width - 1) % width;
-        boolean taken = column >= ScanLoops.COLUMNS && column < 2 * ScanLoops.COLUMNS;
-        assertThat(others[i]).as("number %d", i).isEqualTo(taken ? rows[i] : 0);
-      }
-      assertThat(block[3 + 2 * ScanLoops.COLUMNS + 5])
-          .isEqualTo(rows[1 + ScanLoops.COLUMNS + 2 * width + 5]);
-    }
-  }
-
-  @Test
   void convolvesAlike() {
     int taps = 4;
-    float[] x = normal(1, BLOCK + (taps - 1) * ScanLoops.COLUMNS);
-    float[] weight = normal(2, taps * ScanLoops.COLUMNS);
-    float[] g = normal(3, BLOCK);
+    float[] x = normal(1, ROWS + (taps - 1) * WIDTH);
+    float[] weight = normal(2, taps * WIDTH);
+    float[] g = normal(3, ROWS);
     float[][] results = new float[2][];
     for (int i = 0; i < 2; i++) {
       ScanLoops loops = i == 0 ? plain : vector;
-      float[] y = new float[BLOCK];
-      loops.convolve(x, weight, normal(4, ScanLoops.COLUMNS), taps, TOKENS, y);
+      float[] y = new float[ROWS];
+      loops.convolve(x, weight, normal(4, WIDTH), taps, WIDTH, TOKENS, y);
       float[] ofX = normal(5, x.length);
       float[] ofWeight = normal(6, weight.length);
-      float[] ofBias = normal(7, ScanLoops.COLUMNS);
-      loops.convolveGradient(x, weight, g, taps, TOKENS, ofX, ofWeight, ofBias);
+      float[] ofBias = normal(7, WIDTH);
+      loops.convolveGradient(x, weight, g, taps, WIDTH, TOKENS, ofX, ofWeight, ofBias);
       results[i] = new float[y.length + ofX.length + ofWeight.length + ofBias.length];
       System.arraycopy(y, 0, results[i], 0, y.length);
       System.arraycopy(ofX, 0, results[i], y.length, ofX.length);
@@ -242,36 +225,37 @@ class ScanLoopsTest {
     float[][] results = new float[2][];
     for (int i = 0; i < 2; i++) {
       ScanLoops loops = i == 0 ? plain : vector;
-      float[] u = normal(1, BLOCK);
-      float[] delta = normal(2, BLOCK);
-      float[] d = normal(3, ScanLoops.COLUMNS);
-      ScanLoops.Gradients gradients = new ScanLoops.Gradients(1, TOKENS);
-      float[] y = new float[BLOCK];
-      float[] drive = new float[BLOCK];
-      loops.enter(u, delta, d, TOKENS, drive, y);
-      System.arraycopy(normal(4, BLOCK), 0, gradients.y, 0, BLOCK);
-      System.arraycopy(normal(5, BLOCK), 0, gradients.drive, 0, BLOCK);
-      float[] ofU = new float[BLOCK];
-      float[] ofD = normal(6, ScanLoops.COLUMNS);
-      loops.enterGradient(u, delta, d, TOKENS, gradients, ofU, ofD);
-      results[i] = new float[4 * BLOCK + ScanLoops.COLUMNS];
+      float[] u = normal(1, ROWS);
+      float[] delta = normal(2, ROWS);
+      float[] d = normal(3, WIDTH);
+      ScanLoops.Gradients gradients = new ScanLoops.Gradients(1, WIDTH, TOKENS);
+      float[] y = new float[ROWS];
+      float[] drive = new float[ROWS];
+      loops.enter(u, delta, d, WIDTH, TOKENS, drive, y);
+      System.arraycopy(normal(4, ROWS), 0, gradients.y, 0, ROWS);
+      System.arraycopy(normal(5, ROWS), 0, gradients.drive, 0, ROWS);
+      float[] ofU = new float[ROWS];
+      float[] ofD = normal(6, WIDTH);
+      loops.enterGradient(u, delta, d, WIDTH, TOKENS, gradients, ofU, ofD);
+      results[i] = new float[4 * ROWS + WIDTH];
       int at = 0;
       for (float[] part : new float[][] {y, drive, ofU, gradients.delta, ofD}) {
         System.arraycopy(part, 0, results[i], at, part.length);
         at += part.length;
       }
-      int last = BLOCK - 1;
+      int last = ROWS - 1;
       assertThat(drive[last]).isEqualTo(u[last] * delta[last]);
       assertThat(ofU[last])
           .isCloseTo(
-              gradients.drive[last] * delta[last] + gradients.y[last] * d[15], within(1e-6f));
+              gradients.drive[last] * delta[last] + gradients.y[last] * d[WIDTH - 1],
+              within(1e-6f));
     }
     assertThat(results[1]).isEqualTo(results[0]);
   }
 
   @Test
   void foldsRows() {
-    float[] block = normal(1, BLOCK);
+    float[] block = normal(1, ROWS);
     float[] sums = new float[TOKENS];
     ScanLoops.fold(block, 1, TOKENS - 1, sums, 1);
     for (int row = 1; row < TOKENS; row++) {
