@@ -11,7 +11,8 @@ import org.apache.spark.SparkEnv;
  * Where the tests of faults make a process fail. Nothing happens unless the application was started
  * with {@link #FILE}, which names a file of this machine; its one line says a place and what
  * happens there, as {@code rank 1 computing step 5|KILL}. The first process that passes there
- * deletes the file and sends itself that signal; for {@code THROW} it throws, for {@code HEAP} it
+ * deletes the file and sends itself that signal; for {@code DRIVER} an executor of a local cluster
+ * kills its driver, whose child it is; for {@code THROW} a process throws, for {@code HEAP} it
  * fills its Java heap.
  */
 final class FaultPoint {
@@ -53,10 +54,13 @@ final class FaultPoint {
           all = new Object[] {all, new long[1 << 20]};
         }
       }
-      default -> {
-        String self = Long.toString(ProcessHandle.current().pid());
-        new ProcessBuilder("kill", "-" + how, self).start().waitFor();
-      }
+      case "DRIVER" -> signal("KILL", ProcessHandle.current().parent().orElseThrow());
+      default -> signal(how, ProcessHandle.current());
     }
+  }
+
+  private static void signal(String name, ProcessHandle process)
+      throws IOException, InterruptedException {
+    new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
   }
 }

@@ -187,6 +187,7 @@ class FaultsTest {
   @CsvSource(
       delimiter = '|',
       value = {
+        "rank 1 exchanging step 12               | DRIVER | 9",
         "half of step-000000000012/state.json    | KILL | 9",
         "half of step-000000000012/MANIFEST.json | KILL | 9",
         "before step-000000000012                | KILL | 9",

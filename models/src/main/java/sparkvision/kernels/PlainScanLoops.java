@@ -4,8 +4,7 @@ package sparkvision.kernels;
 final class PlainScanLoops implements ScanLoops {
 
   static final float LN_2 = 0.6931472f;
-  // Numbers below 2⁻¹²⁶ cost a processor a hundred cycles each. A gradient that fades over the
-  // tokens
+  // Numbers below 2⁻¹²⁶ cost a processor a hundred cycles each. A gradient that fades over tokens
   // would soon be one: it ends at 2⁻⁷⁸, powers at 2⁻⁴⁸, so that products of both are none either.
   static final int LEAST_POWER = Float.floatToRawIntBits(PlainGridLoops.ROUNDER) - 48;
   static final float LEAST_GRADIENT = 0x1p-78f;

@@ -23,8 +23,7 @@ final class VectorScanLoops implements ScanLoops {
   private static final int LANES = FLOATS.length();
 
   // A method for each loop: larger ones are not inlined whole (see Vectors). Constants are
-  // broadcast
-  // where they are used: the compiler keeps them in registers, fields it reads again and again.
+  // broadcast where they are used: the compiler keeps them in registers, fields it reads again.
 
   private static FloatVector at(float[] array, int index) {
     return FloatVector.fromArray(FLOATS, array, index);
