@@ -289,7 +289,13 @@ public final class Sharding {
       }
     }
     if (items.isEmpty()) {
-      throw new DataException("Cannot shard " + listing.root() + ": it holds no samples");
+      String why =
+          quarantined.isEmpty()
+              ? ""
+              : String.format(
+                  "; of %d inputs that are none the first is %s: %s",
+                  quarantined.size(), quarantined.get(0).path(), quarantined.get(0).reason());
+      throw new DataException("Cannot shard " + listing.root() + ": it holds no samples" + why);
     }
     StoredForm form = new StoredForm(options.resize(), options.jpegQuality());
     Reading reading =
