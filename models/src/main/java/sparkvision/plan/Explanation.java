@@ -27,11 +27,12 @@ final class Explanation {
     lines.add(
         String.format(
             Locale.ROOT,
-            "%d steps, %d of them forward; %d reorders, %d casts",
+            "%d steps, %d of them forward; %d reorders, %d casts, %d in oneDNN's plain loops",
             steps.size(),
             forwardEnd,
             lowering.reorders(),
-            lowering.casts()));
+            lowering.casts(),
+            program.plainCalls()));
     kinds(steps, lines);
     memory(program, lines);
     return String.join(System.lineSeparator(), lines);

@@ -707,12 +707,20 @@ final class Lowering {
   /**
    * y = a·b [+ bias], or y += a·b; batch axes first, of one size in all.
    *
+   * <p>Where y's columns are dense and not its rows, yᵀ = bᵀ·aᵀ is computed: oneDNN writes such a y
+   * with plain loops, hundreds of times as slow.
+   *
    * @param bias (1, ..., N) or null
    */
   Value matmul(Value left, Value right, Value bias, Value result, boolean adding) {
+    Value y = result.settled();
+    int last = y.rank() - 1;
+    if (bias == null && y.stride(last) != 1 && y.stride(last - 1) == 1) {
+      matmul(right.turned(), left.turned(), null, y.turned(), adding);
+      return result;
+    }
     Value a = left.settled();
     Value b = right.settled();
-    Value y = result.settled();
     Dnnl.PostOps post = Dnnl.PostOps.none();
     if (adding) {
       post.accumulate();

@@ -5,7 +5,6 @@ import static org.bytedeco.dnnl.global.dnnl.*;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.IntStream;
 import sparkvision.graph.Node;
 import sparkvision.kernels.Desc;
 import sparkvision.kernels.Dnnl;
@@ -160,12 +159,12 @@ final class Products {
           Value dy = apart(l, l.cast(given, l.compute));
           if (l.wants(node, 0)) {
             Value da = l.fresh(node.input(0), type(l, node, 0));
-            l.matmul(dy, turned(b, 1), null, turned(da, node.integer("transpose-a")), false);
+            l.matmul(dy, b.turned(), null, turned(da, node.integer("transpose-a")), false);
             l.contribute(node, 0, da);
           }
           if (l.wants(node, 1)) {
             Value db = l.fresh(node.input(1), type(l, node, 1));
-            l.matmul(turned(a, 1), dy, null, turned(db, node.integer("transpose-b")), false);
+            l.matmul(a.turned(), dy, null, turned(db, node.integer("transpose-b")), false);
             l.contribute(node, 1, db);
           }
         });
@@ -198,14 +197,7 @@ final class Products {
     return x;
   }
 
-  /** The last two axes the other way round, if {@code transpose} is 1. */
   private static Value turned(Value x, long transpose) {
-    if (transpose == 0) {
-      return x;
-    }
-    int[] axes = IntStream.range(0, x.rank()).toArray();
-    axes[x.rank() - 1] = x.rank() - 2;
-    axes[x.rank() - 2] = x.rank() - 1;
-    return x.permuted(axes);
+    return transpose == 0 ? x : x.turned();
   }
 }

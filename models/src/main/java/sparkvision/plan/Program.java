@@ -31,6 +31,7 @@ final class Program implements AutoCloseable {
   private final List<Memory> owned = new ArrayList<>();
   private long arenaBytes;
   private long fixedBytes;
+  private int plainCalls;
   private boolean measured;
   private boolean collectingOnce;
 
@@ -85,6 +86,11 @@ final class Program implements AutoCloseable {
     return new Call(kind, primitive);
   }
 
+  /** Operations that oneDNN runs one number at a time, for want of anything faster. */
+  int plainCalls() {
+    return plainCalls;
+  }
+
   /** A oneDNN operation with its arguments. */
   final class Call {
     private final String kind;
@@ -127,6 +133,7 @@ final class Program implements AutoCloseable {
     }
 
     void add() {
+      plainCalls += primitive.implementation().startsWith("ref") ? 1 : 0;
       Desc scratch = primitive.scratch();
       if (scratch.bytes() > 0) {
         Storage storage = storage("scratch", scratch.bytes());

@@ -138,6 +138,14 @@ final class Value {
     return laid(result);
   }
 
+  /** Every matrix transposed: the last two axes the other way round. */
+  Value turned() {
+    int[] axes = IntStream.range(0, rank()).toArray();
+    axes[rank() - 1] = rank() - 2;
+    axes[rank() - 2] = rank() - 1;
+    return permuted(axes);
+  }
+
   boolean isRowMajor() {
     return lies(rowMajor(dims));
   }

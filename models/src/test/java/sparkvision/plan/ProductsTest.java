@@ -1,12 +1,25 @@
 package sparkvision.plan;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.typesafe.config.Config;
+import com.typesafe.config.ConfigFactory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import sparkvision.Draw;
+import sparkvision.engine.Engine;
+import sparkvision.engine.EngineOptions;
+import sparkvision.engine.Engines;
+import sparkvision.engine.OptimizerConfig;
+import sparkvision.graph.Graph;
 import sparkvision.graph.Tensor;
+import sparkvision.models.Models;
 
 class ProductsTest {
 
@@ -48,6 +61,24 @@ class ProductsTest {
             b.g.matmul(
                 b.g.narrow(b.g.exp(b.normal(2, 5, rows, k + 5)), 3, 5, k),
                 b.g.narrow(b.g.exp(b.normal(2, 5, k, columns + 2)), 3, 1, columns)));
+  }
+
+  /**
+   * Results that are read transposed; oneDNN's own loops for those take hundreds of times as long.
+   */
+  @Test
+  void noProductIsLeftToPlainLoops() {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Config block =
+        ConfigFactory.parseString(
+            "{name=block/efficient, channels=32, key-channels=16, value-channels=16, heads=1}");
+    Tensor y = Models.of(block).apply(g, List.of(g.input("x", 2, 32, 8, 8))).get(0);
+    g.loss(g.mean(y, 0, 1, 2, 3));
+    OptimizerConfig sgd = OptimizerConfig.of(OptimizerConfig.Name.SGD);
+    try (Engine engine = Engines.open("compiled", g, sgd, EngineOptions.defaults())) {
+      engine.forwardBackward(Map.of("x", Draw.normal(1, 2, 32, 8, 8)));
+      assertThat(engine.explain()).contains(", 0 in oneDNN's plain loops");
+    }
   }
 
   private static void productsOfWhatWasMoved(int[] order, long n, long rows, long k, long columns) {
