@@ -46,12 +46,22 @@
  *   densenet121, inference   0.207       0.319     1.54        589          474
  * </pre>
  *
- * <p>The machine was shared, and other runs gave the first row less: 1.24 in one of 3 rounds, and,
- * when all that reads memory took half as long again, 1.07 (the second row 1.05). Where a float32
- * step of DenseNet-121 spends its time ({@code bench step --explain}, the best of each step's runs,
- * 656 ms in all): convolutions 523 ms, of which 3 x 3 windows take 211 (258 without Winograd;
- * products of matrices 139, transforms 72); norms 104; copies of weights and their gradients to and
- * from oneDNN's layouts 17. Compiling, with the first step, takes 3.5 to 4.3 s.
+ * <p>The same on two cores of a Granite Rapids server (AVX-512, AMX); {@code segformer-b0} is 2
+ * images of 512 pixels in 3 rounds, the others are 5 rounds ({@code cbam-resnet50} in 2: 1.21):
+ *
+ * <pre>
+ *   segformer-b0             0.687       1.125     1.64       1231         1082
+ *   cbam-resnet50            1.594       2.290     1.44       1966         2052
+ *   densenet121-3d-96        0.686       1.357     1.98        677         1405
+ * </pre>
+ *
+ * <p>The machines were shared, and other runs gave the first row of all less: 1.24 in one of 3
+ * rounds, and, when all that reads memory took half as long again, 1.07 (the second row 1.05).
+ * Where a float32 step of DenseNet-121 spends its time ({@code bench step --explain}, the best of
+ * each step's runs, 656 ms in all): convolutions 523 ms, of which 3 x 3 windows take 211 (258
+ * without Winograd; products of matrices 139, transforms 72); norms 104; copies of weights and
+ * their gradients to and from oneDNN's layouts 17. Compiling, with the first step, takes 3.5 to 4.3
+ * s.
  *
  * <p>What did not help: one wide buffer for all of a dense block (parts of wide rows are read at a
  * fifth of the speed), huge pages, OpenMP threads that sleep while they wait (15 to 25 % slower),
