@@ -237,7 +237,7 @@ elif name == "scan":
 else:
     y = torch.randint(classes, (batch,))
     loss_of = lambda scores: F.cross_entropy(scores, y)
-sgd = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9)  # as RandomStep: weights stay what they are
+sgd = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)  # as RandomStep: weights hardly move
 autocast = torch.autocast("cpu", torch.bfloat16, enabled=key["precision"] == "bfloat16")
 
 

@@ -24,9 +24,9 @@ import sparkvision.weights.HostTensor;
 final class RandomStep {
 
   private static final long SEED = 1;
-  // Next to none: weights that random gradients drive far off saturate softmaxes, whose smallest
+  // Small: weights that random gradients drive far off saturate softmaxes, whose smallest
   // results are then numbers that processors are slow with.
-  private static final double LEARNING_RATE = 1e-9;
+  private static final double LEARNING_RATE = 1e-6;
   private static final OptimizerConfig SGD =
       OptimizerConfig.of(OptimizerConfig.Name.SGD).withMomentum(0.9);
 
