@@ -1,5 +1,6 @@
 package sparkvision.jobs;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -22,7 +23,10 @@ final class VerifyParity implements Callable<Integer> {
       description = "The engine to run on; default: ${DEFAULT-VALUE}.")
   private String engine;
 
-  @Parameters(paramLabel = "DIR", arity = "1..*", description = "Fixture folders.")
+  @Parameters(
+      paramLabel = "DIR",
+      arity = "1..*",
+      description = "Fixture folders; files beside several of them are passed over.")
   private List<Path> fixtures;
 
   @Override
@@ -30,6 +34,9 @@ final class VerifyParity implements Callable<Integer> {
     int passed = 0;
     int failed = 0;
     for (Path fixture : fixtures) {
+      if (fixtures.size() > 1 && Files.isRegularFile(fixture)) {
+        continue;
+      }
       Parity.Result result = Parity.verify(fixture, engine, System.out::println);
       passed += result.passed();
       failed += result.failed();
