@@ -50,8 +50,8 @@
  * images of 512 pixels in 3 rounds, the others are 5 rounds ({@code cbam-resnet50} in 2: 1.21):
  *
  * <pre>
- *   segformer-b0             0.687       1.125     1.64       1231         1082
- *   cbam-resnet50            1.594       2.290     1.44       1966         2052
+ *   segformer-b0             0.687       1.125     1.64       1231         1087
+ *   cbam-resnet50            1.594       2.290     1.44       1966         2185
  *   densenet121-3d-96        0.686       1.357     1.98        677         1405
  * </pre>
  *
