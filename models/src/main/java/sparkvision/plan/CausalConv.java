@@ -63,33 +63,26 @@ final class CausalConv {
   }
 
   /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
-  private abstract class Worker implements Spans.Item {
+  private abstract class Worker extends Spans.Place {
     final ScanLoops loops = ScanLoops.best();
     final float[] inputs = new float[(Spans.CHUNK + taps - 1) * spans.width()];
-    final float[] sums = spans.rows(); // before SiLU
-    final float[] ones = spans.rows();
+    final float[] sums = spans.room(); // before SiLU
+    final float[] ones = spans.room();
     final float[] taken = new float[taps * spans.width()]; // weight
     private final float[] shifts = new float[spans.width()]; // bias
     private final Spans.Sequences xs = spans.sequences(x);
     private final FloatBuffer weightOfAll = weight.buffer().asFloatBuffer();
     private final FloatBuffer biasOfAll = bias.buffer().asFloatBuffer();
-    int sequence;
-    int firstBlock;
-    int count; // blocks
-    int width; // of a row
     int before; // numbers of the rows before a chunk
-    int tokens;
 
     Worker() {
+      super(CausalConv.this.spans);
       Arrays.fill(ones, 1);
     }
 
-    /** Before the first chunk of an item. */
+    @Override
     final void begin(int sequence, int span) {
-      this.sequence = sequence;
-      this.firstBlock = span * spans.span;
-      this.count = Math.min(spans.span, spans.blocks - firstBlock);
-      this.width = count * COLUMNS;
+      super.begin(sequence, span);
       this.before = (taps - 1) * width;
       Arrays.fill(taken, 0);
       Arrays.fill(shifts, 0);
@@ -103,7 +96,7 @@ final class CausalConv {
     }
 
     final void convolve(int chunk) {
-      this.tokens = spans.tokens(chunk);
+      beginChunk(chunk);
       xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, inputs);
       xs.read(sequence, chunk, firstBlock, count, inputs, before);
       loops.convolve(inputs, taken, shifts, taps, width, tokens, sums);
@@ -119,7 +112,7 @@ final class CausalConv {
       for (int chunk = 0; chunk < spans.chunks; chunk++) {
         convolve(chunk);
         loops.gate(ones, sums, tokens * width, sums);
-        ys.write(sums, 0, sequence, chunk, firstBlock, count);
+        write(sums, 0, ys);
       }
     }
   }
@@ -170,7 +163,7 @@ final class CausalConv {
     private final Spans.Sequences dys;
     private final Spans.Sequences dxs;
     private final FloatBuffer perSequence;
-    private final float[] given = spans.rows();
+    private final float[] given = spans.room();
     private final float[] ofInputs = new float[inputs.length];
     private final float[] ofWeight = new float[taken.length];
     private final float[] ofBias = new float[spans.width()];
@@ -204,12 +197,10 @@ final class CausalConv {
       // What the chunk behind this one says of its last tokens.
       System.arraycopy(ofInputs, 0, ofInputs, tokens * width, before);
       Arrays.fill(ofInputs, 0, tokens * width, 0);
-      dys.read(sequence, chunk, firstBlock, count, given, 0);
+      read(dys, given);
       loops.gateGradient(ones, sums, given, tokens * width);
       loops.convolveGradient(inputs, taken, sums, taps, width, tokens, ofInputs, ofWeight, ofBias);
-      if (dxs != null) {
-        dxs.write(ofInputs, before, sequence, chunk, firstBlock, count);
-      }
+      write(ofInputs, before, dxs);
     }
   }
 

@@ -89,14 +89,14 @@ final class SelectiveScan {
   }
 
   /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
-  private abstract class Worker implements Spans.Item {
+  private abstract class Worker extends Spans.Place {
     final ScanLoops loops = ScanLoops.best();
-    final float[] raw = spans.rows(); // delta + bias
-    final float[] steps = spans.rows(); // its softplus
-    final float[] inputs = spans.rows(); // u
-    final float[] drive = spans.rows(); // steps · u
-    final float[] gates = spans.rows(); // z
-    final float[] sums = spans.rows(); // y before the gate
+    final float[] raw = spans.room(); // delta + bias
+    final float[] steps = spans.room(); // its softplus
+    final float[] inputs = spans.room(); // u
+    final float[] drive = spans.room(); // steps · u
+    final float[] gates = spans.room(); // z
+    final float[] sums = spans.room(); // y before the gate
     final float[] bOfChunk = new float[Spans.parts(states, COLUMNS) * CHUNK * COLUMNS];
     final float[] cOfChunk = new float[bOfChunk.length];
     final float[][] rates = new float[spans.span][states * COLUMNS]; // a, for powers of 2
@@ -112,19 +112,14 @@ final class SelectiveScan {
     private final FloatBuffer dOfAll = floats(d);
     private final FloatBuffer biasOfAll = floats(bias);
     final FloatBuffer keptOfAll = kept == null ? null : floats(kept);
-    int sequence;
-    int firstBlock;
-    int count; // blocks
-    int width; // of a row
-    int chunk;
-    int tokens;
 
-    /** Before the first chunk of an item. */
+    Worker() {
+      super(SelectiveScan.this.spans);
+    }
+
+    @Override
     final void begin(int sequence, int span) {
-      this.sequence = sequence;
-      this.firstBlock = span * spans.span;
-      this.count = Math.min(spans.span, spans.blocks - firstBlock);
-      this.width = count * COLUMNS;
+      super.begin(sequence, span);
       Arrays.fill(through, 0);
       Arrays.fill(shifts, 0);
       for (int j = 0; j < count; j++) {
@@ -140,10 +135,10 @@ final class SelectiveScan {
       }
     }
 
-    /** What the scan of a chunk reads; afterwards {@code sums} has d·u. */
+    /** Reads what the scan of a chunk needs; afterwards {@code sums} has d·u. */
+    @Override
     final void beginChunk(int chunk) {
-      this.chunk = chunk;
-      this.tokens = spans.tokens(chunk);
+      super.beginChunk(chunk);
       for (int block = 0; block < Spans.parts(states, COLUMNS); block++) {
         bs.read(sequence, chunk, block, 1, bOfChunk, block * tokens * COLUMNS);
         cs.read(sequence, chunk, block, 1, cOfChunk, block * tokens * COLUMNS);
@@ -153,16 +148,6 @@ final class SelectiveScan {
       read(zs, gates);
       loops.softplus(raw, shifts, width, tokens, raw, steps);
       loops.enter(inputs, steps, through, width, tokens, drive, sums);
-    }
-
-    final void read(Spans.Sequences from, float[] rows) {
-      from.read(sequence, chunk, firstBlock, count, rows, 0);
-    }
-
-    final void write(float[] rows, Spans.Sequences to) {
-      if (to != null) {
-        to.write(rows, 0, sequence, chunk, firstBlock, count);
-      }
     }
 
     /** Where the states of a block lie at the beginning of the chunk. */
@@ -200,7 +185,7 @@ final class SelectiveScan {
               sums);
         }
         loops.gate(sums, gates, tokens * width, sums);
-        write(sums, ys);
+        write(sums, 0, ys);
       }
     }
   }
@@ -268,7 +253,7 @@ final class SelectiveScan {
     private final float[][] ofStates = new float[spans.span][states * COLUMNS];
     private final float[] ofThrough = new float[spans.width()];
     private final float[] ofShifts = new float[spans.width()];
-    private final float[] given = spans.rows();
+    private final float[] given = spans.room();
     private final float[] folded = new float[states * CHUNK];
     private final Spans.Sequences dys;
     private final Spans.Sequences dus;
@@ -326,11 +311,11 @@ final class SelectiveScan {
         goBack(j);
       }
       loops.gateGradient(sums, gates, given, size);
-      write(gates, dzs);
+      write(gates, 0, dzs);
       loops.enterGradient(inputs, steps, through, width, tokens, g, given, ofThrough);
-      write(given, dus);
+      write(given, 0, dus);
       loops.softplusGradient(raw, width, tokens, g.delta, ofShifts);
-      write(g.delta, dDeltas);
+      write(g.delta, 0, dDeltas);
     }
 
     private void goBack(int j) {

@@ -65,7 +65,7 @@ final class Spans {
   }
 
   /** Room for a chunk of a span. */
-  float[] rows() {
+  float[] room() {
     return new float[CHUNK * width()];
   }
 
@@ -87,6 +87,46 @@ final class Spans {
   /** A span of the blocks of a sequence, to be worked on. */
   interface Item {
     void run(int sequence, int span);
+  }
+
+  /** Works on an item, a chunk of tokens after the other, and knows where it is. */
+  abstract static class Place implements Item {
+    private final Spans spans;
+    int sequence;
+    int firstBlock;
+    int count; // blocks
+    int width; // of a row of their channels
+    int chunk;
+    int tokens;
+
+    Place(Spans spans) {
+      this.spans = spans;
+    }
+
+    /** Before the first chunk of an item. */
+    void begin(int sequence, int span) {
+      this.sequence = sequence;
+      this.firstBlock = span * spans.span;
+      this.count = Math.min(spans.span, spans.blocks - firstBlock);
+      this.width = count * ScanLoops.COLUMNS;
+    }
+
+    /** Before anything of a chunk. */
+    void beginChunk(int chunk) {
+      this.chunk = chunk;
+      this.tokens = spans.tokens(chunk);
+    }
+
+    final void read(Sequences from, float[] rows) {
+      from.read(sequence, chunk, firstBlock, count, rows, 0);
+    }
+
+    /** Nothing where {@code to} is null. */
+    final void write(float[] rows, int at, Sequences to) {
+      if (to != null) {
+        to.write(rows, at, sequence, chunk, firstBlock, count);
+      }
+    }
   }
 
   /** Has all items done by a worker for each member of the team. */
