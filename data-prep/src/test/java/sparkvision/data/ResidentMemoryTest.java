@@ -59,11 +59,16 @@ public final class ResidentMemoryTest {
             classPath,
             ResidentMemoryTest.class.getName(),
             dir.toString()));
+    Path out = dir.resolve("figures");
     Path log = dir.resolve("log");
     Process process =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
-    assertThat(process.waitFor()).as(Files.readString(log)).isZero();
-    List<String> lines = Files.readAllLines(log);
+        new ProcessBuilder(command)
+            .redirectOutput(out.toFile())
+            .redirectError(log.toFile())
+            .start();
+    int exit = process.waitFor();
+    assertThat(exit).as(Files.readString(log)).isZero();
+    List<String> lines = Files.readAllLines(out);
     String[] found = lines.get(lines.size() - 1).split(" ", -1);
     assertThat(Integer.parseInt(found[0])).as("tests").isEqualTo(7);
     int before = Integer.parseInt(found[1]);
