@@ -17,18 +17,19 @@ final class PlainScanLoops implements ScanLoops {
   static final float POWER_5 = 0.0013264727f;
 
   @Override
-  public void softplus(float[] x, float[] shift, int width, int tokens, float[] raw, float[] y) {
+  public void softplus(float[] m, int x, int shift, int width, int tokens, int raw, int y) {
     for (int i = 0; i < tokens * width; i++) {
-      raw[i] = x[i] + shift[i % width];
-      y[i] = Math.max(raw[i], 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(raw[i]), -LOG2_E));
+      float value = m[x + i] + m[shift + i % width];
+      m[raw + i] = value;
+      m[y + i] = Math.max(value, 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(value), -LOG2_E));
     }
   }
 
   @Override
-  public void softplusGradient(float[] raw, int width, int tokens, float[] g, float[] ofShift) {
+  public void softplusGradient(float[] m, int raw, int width, int tokens, int g, int ofShift) {
     for (int i = 0; i < tokens * width; i++) {
-      g[i] *= sigmoid(raw[i]);
-      ofShift[i % width] += g[i];
+      m[g + i] *= sigmoid(m[raw + i]);
+      m[ofShift + i % width] += m[g + i];
     }
   }
 
@@ -38,112 +39,97 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void gate(float[] x, float[] z, int count, float[] y) {
+  public void gate(float[] m, int x, int z, int count, int y) {
     for (int i = 0; i < count; i++) {
-      y[i] = x[i] * (z[i] * sigmoid(z[i]));
+      m[y + i] = m[x + i] * (m[z + i] * sigmoid(m[z + i]));
     }
   }
 
   @Override
-  public void gateGradient(float[] x, float[] z, float[] g, int count) {
+  public void gateGradient(float[] m, int x, int z, int g, int count) {
     for (int i = 0; i < count; i++) {
-      float share = sigmoid(z[i]);
-      float slope = share * Math.fma(z[i], 1 - share, 1);
-      z[i] = g[i] * x[i] * slope;
+      float share = sigmoid(m[z + i]);
+      float slope = share * Math.fma(m[z + i], 1 - share, 1);
+      m[z + i] = m[g + i] * m[x + i] * slope;
     }
   }
 
   @Override
-  public void dropSmall(float[] gradient, int count) {
-    for (int i = 0; i < count; i++) {
-      gradient[i] = orZero(gradient[i]);
+  public void dropSmall(float[] m, int gradient, int count) {
+    for (int i = gradient; i < gradient + count; i++) {
+      m[i] = orZero(m[i]);
     }
   }
 
   @Override
   public void convolve(
-      float[] x, float[] weight, float[] bias, int taps, int width, int tokens, float[] y) {
+      float[] m, int x, int weight, int bias, int taps, int width, int tokens, int y) {
     for (int i = 0; i < tokens * width; i++) {
-      float sum = bias[i % width];
+      float sum = m[bias + i % width];
       for (int tap = 0; tap < taps; tap++) {
-        sum = Math.fma(weight[tap * width + i % width], x[i + tap * width], sum);
+        sum = Math.fma(m[weight + tap * width + i % width], m[x + i + tap * width], sum);
       }
-      y[i] = sum;
+      m[y + i] = sum;
     }
   }
 
   @Override
   public void convolveGradient(
-      float[] x,
-      float[] weight,
-      float[] g,
+      float[] m,
+      int x,
+      int weight,
+      int g,
       int taps,
       int width,
       int tokens,
-      float[] ofX,
-      float[] ofWeight,
-      float[] ofBias) {
+      int ofX,
+      int ofWeight,
+      int ofBias) {
     for (int i = 0; i < tokens * width; i++) {
-      ofBias[i % width] += g[i];
+      m[ofBias + i % width] += m[g + i];
     }
     for (int tap = 0; tap < taps; tap++) {
       for (int i = 0; i < tokens * width; i++) {
         int from = i + tap * width;
         int own = tap * width + i % width;
-        ofX[from] = Math.fma(weight[own], g[i], ofX[from]);
-        ofWeight[own] = Math.fma(g[i], x[from], ofWeight[own]);
+        m[ofX + from] = Math.fma(m[weight + own], m[g + i], m[ofX + from]);
+        m[ofWeight + own] = Math.fma(m[g + i], m[x + from], m[ofWeight + own]);
       }
     }
   }
 
   @Override
-  public void enter(
-      float[] u, float[] delta, float[] d, int width, int tokens, float[] drive, float[] y) {
+  public void enter(float[] m, Places p, int width, int tokens) {
     for (int i = 0; i < tokens * width; i++) {
-      drive[i] = u[i] * delta[i];
-      y[i] = u[i] * d[i % width];
+      m[p.drive + i] = m[p.u + i] * m[p.delta + i];
+      m[p.y + i] = m[p.u + i] * m[p.d + i % width];
     }
   }
 
   @Override
-  public void enterGradient(
-      float[] u,
-      float[] delta,
-      float[] d,
-      int width,
-      int tokens,
-      Gradients g,
-      float[] ofU,
-      float[] ofD) {
+  public void enterGradient(float[] m, Places p, int width, int tokens) {
     for (int i = 0; i < tokens * width; i++) {
       int column = i % width;
-      ofU[i] = Math.fma(g.drive[i], delta[i], g.y[i] * d[column]);
-      g.delta[i] = Math.fma(g.drive[i], u[i], g.delta[i]);
-      ofD[column] = Math.fma(g.y[i], u[i], ofD[column]);
+      float ofY = m[p.ofY + i];
+      float ofDrive = m[p.ofDrive + i];
+      m[p.ofU + i] = Math.fma(ofDrive, m[p.delta + i], ofY * m[p.d + column]);
+      m[p.ofDelta + i] = Math.fma(ofDrive, m[p.u + i], m[p.ofDelta + i]);
+      m[p.ofD + column] = Math.fma(ofY, m[p.u + i], m[p.ofD + column]);
     }
   }
 
   @Override
-  public void scan(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      float[] h,
-      float[] y) {
+  public void scan(float[] m, Places p, int block, int width, int tokens) {
     for (int t = 0; t < tokens; t++) {
       for (int lane = 0; lane < COLUMNS; lane++) {
-        int i = t * width + column + lane;
-        for (int n = 0; n < states; n++) {
-          int state = n * COLUMNS + lane;
+        int i = t * width + block * COLUMNS + lane;
+        for (int n = 0; n < p.states; n++) {
+          int a = p.a(block) + n * COLUMNS + lane;
+          int h = p.h(block) + n * COLUMNS + lane;
           int perToken = perToken(n, t, tokens);
-          h[state] = Math.fma(drive[i], b[perToken], power(delta[i], a[state]) * h[state]);
-          y[i] = Math.fma(h[state], c[perToken], y[i]);
+          float kept = power(m[p.delta + i], m[a]) * m[h];
+          m[h] = Math.fma(m[p.drive + i], m[p.b + perToken], kept);
+          m[p.y + i] = Math.fma(m[h], m[p.c + perToken], m[p.y + i]);
         }
       }
     }
@@ -174,69 +160,51 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
-  public void scanAgain(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      float[] h,
-      float[] y,
-      Gradients g) {
+  public void scanAgain(float[] m, Places p, int block, int width, int tokens) {
     for (int t = 0; t < tokens; t++) {
       for (int lane = 0; lane < COLUMNS; lane++) {
-        int i = t * width + column + lane;
-        float ofY = orZero(g.y[i]);
-        for (int n = 0; n < states; n++) {
-          int state = n * COLUMNS + lane;
-          int part = t * states * COLUMNS + state;
+        int i = t * width + block * COLUMNS + lane;
+        float ofY = orZero(m[p.ofY + i]);
+        for (int n = 0; n < p.states; n++) {
+          int a = p.a(block) + n * COLUMNS + lane;
+          int h = p.h(block) + n * COLUMNS + lane;
+          int part = (t * p.states + n) * COLUMNS + lane;
           int perToken = perToken(n, t, tokens);
-          g.decays()[part] = power(delta[i], a[state]);
-          g.keeps()[part] = g.decays()[part] * h[state];
-          h[state] = Math.fma(drive[i], b[perToken], g.keeps()[part]);
-          g.c[part] = Math.fma(ofY, h[state], g.c[part]);
-          y[i] = Math.fma(h[state], c[perToken], y[i]);
+          float decay = power(m[p.delta + i], m[a]);
+          m[p.decays + part] = decay;
+          m[p.keeps + part] = decay * m[h];
+          m[h] = Math.fma(m[p.drive + i], m[p.b + perToken], m[p.keeps + part]);
+          m[p.ofC + part] = Math.fma(ofY, m[h], m[p.ofC + part]);
+          m[p.y + i] = Math.fma(m[h], m[p.c + perToken], m[p.y + i]);
         }
       }
     }
   }
 
   @Override
-  public void scanBack(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      Gradients g) {
-    for (int first = 0; first < states; first += COLUMNS) {
-      int end = Math.min(states, first + COLUMNS);
+  public void scanBack(float[] m, Places p, int block, int width, int tokens) {
+    for (int first = 0; first < p.states; first += COLUMNS) {
+      int end = Math.min(p.states, first + COLUMNS);
       for (int t = tokens - 1; t >= 0; t--) {
         for (int lane = 0; lane < COLUMNS; lane++) {
-          int i = t * width + column + lane;
-          float ofY = orZero(g.y[i]);
+          int i = t * width + block * COLUMNS + lane;
+          float ofY = orZero(m[p.ofY + i]);
           float ofDelta = 0;
           for (int n = first; n < end; n++) {
             int state = n * COLUMNS + lane;
-            int part = t * states * COLUMNS + state;
+            int ofH = p.ofH(block) + state;
+            int ofA = p.ofA(block) + state;
+            int part = t * p.states * COLUMNS + state;
             int perToken = perToken(n, t, tokens);
-            float ofState = orZero(Math.fma(ofY, c[perToken], g.h[state]));
-            g.h[state] = ofState * g.decays()[part];
-            g.b[part] = Math.fma(ofState, drive[i], g.b[part]);
-            g.drive[i] = Math.fma(ofState, b[perToken], g.drive[i]);
-            float ofExponent = ofState * g.keeps()[part];
-            ofDelta = Math.fma(ofExponent, a[state], ofDelta);
-            g.a[state] = Math.fma(ofExponent, delta[i], g.a[state]);
+            float ofState = orZero(Math.fma(ofY, m[p.c + perToken], m[ofH]));
+            m[ofH] = ofState * m[p.decays + part];
+            m[p.ofB + part] = Math.fma(ofState, m[p.drive + i], m[p.ofB + part]);
+            m[p.ofDrive + i] = Math.fma(ofState, m[p.b + perToken], m[p.ofDrive + i]);
+            float ofExponent = ofState * m[p.keeps + part];
+            ofDelta = Math.fma(ofExponent, m[p.a(block) + state], ofDelta);
+            m[ofA] = Math.fma(ofExponent, m[p.delta + i], m[ofA]);
           }
-          g.delta[i] = Math.fma(ofDelta, LN_2, g.delta[i]);
+          m[p.ofDelta + i] = Math.fma(ofDelta, LN_2, m[p.ofDelta + i]);
         }
       }
     }

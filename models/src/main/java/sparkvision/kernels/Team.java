@@ -47,6 +47,7 @@ public final class Team {
   }
 
   private final int threads;
+  private final float[][] numbers; // by member
   private final Entry entry = this::work; // JNA keeps no reference
   private volatile Work work;
   private volatile Throwable failure;
@@ -54,6 +55,7 @@ public final class Team {
   /** A team of {@code threads}, the calling thread among them. */
   public Team(int threads) {
     this.threads = threads;
+    this.numbers = new float[threads][0];
     // Attached to the JVM at the first region and never detached: that would cost more than the
     // work.
     Native.setCallbackThreadInitializer(
@@ -67,6 +69,17 @@ public final class Team {
 
   public int threads() {
     return threads;
+  }
+
+  /**
+   * At least {@code size} numbers for a member to work on, laid out by a {@link Room}; they are
+   * what its last work has left.
+   */
+  public float[] numbers(int member, int size) {
+    if (numbers[member].length < size) {
+      numbers[member] = Room.allocate(size);
+    }
+    return numbers[member];
   }
 
   /** Makes oneDNN use this team when called from the calling thread. */

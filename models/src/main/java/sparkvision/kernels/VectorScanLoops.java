@@ -25,31 +25,31 @@ final class VectorScanLoops implements ScanLoops {
   // A method for each loop: larger ones are not inlined whole (see Vectors). Constants are
   // broadcast where they are used: the compiler keeps them in registers, fields it reads again.
 
-  private static FloatVector at(float[] array, int index) {
-    return FloatVector.fromArray(FLOATS, array, index);
+  private static FloatVector at(float[] numbers, int index) {
+    return FloatVector.fromArray(FLOATS, numbers, index);
   }
 
   @Override
-  public void softplus(float[] x, float[] shift, int width, int tokens, float[] raw, float[] y) {
+  public void softplus(float[] m, int x, int shift, int width, int tokens, int raw, int y) {
     for (int t = 0; t < tokens; t++) {
       for (int column = 0; column < width; column += LANES) {
         int i = t * width + column;
-        FloatVector value = at(x, i).add(at(shift, column));
-        value.intoArray(raw, i);
+        FloatVector value = at(m, x + i).add(at(m, shift + column));
+        value.intoArray(m, raw + i);
         FloatVector power = power(value.abs(), all(-LOG2_E));
-        value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(y, i);
+        value.max(0).add(VectorGridLoops.logOfOnePlus(power)).intoArray(m, y + i);
       }
     }
   }
 
   @Override
-  public void softplusGradient(float[] raw, int width, int tokens, float[] g, float[] ofShift) {
+  public void softplusGradient(float[] m, int raw, int width, int tokens, int g, int ofShift) {
     for (int t = 0; t < tokens; t++) {
       for (int column = 0; column < width; column += LANES) {
         int i = t * width + column;
-        FloatVector value = at(g, i).mul(sigmoid(at(raw, i)));
-        value.intoArray(g, i);
-        at(ofShift, column).add(value).intoArray(ofShift, column);
+        FloatVector value = at(m, g + i).mul(sigmoid(at(m, raw + i)));
+        value.intoArray(m, g + i);
+        at(m, ofShift + column).add(value).intoArray(m, ofShift + column);
       }
     }
   }
@@ -61,162 +61,134 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void gate(float[] x, float[] z, int count, float[] y) {
+  public void gate(float[] m, int x, int z, int count, int y) {
     for (int i = 0; i < count; i += LANES) {
-      FloatVector value = at(z, i);
-      at(x, i).mul(value.mul(sigmoid(value))).intoArray(y, i);
+      FloatVector value = at(m, z + i);
+      at(m, x + i).mul(value.mul(sigmoid(value))).intoArray(m, y + i);
     }
   }
 
   @Override
-  public void gateGradient(float[] x, float[] z, float[] g, int count) {
+  public void gateGradient(float[] m, int x, int z, int g, int count) {
     for (int i = 0; i < count; i += LANES) {
-      FloatVector value = at(z, i);
+      FloatVector value = at(m, z + i);
       FloatVector share = sigmoid(value);
       FloatVector slope = share.mul(value.fma(all(1).sub(share), all(1)));
-      at(g, i).mul(at(x, i)).mul(slope).intoArray(z, i);
+      at(m, g + i).mul(at(m, x + i)).mul(slope).intoArray(m, z + i);
     }
   }
 
   @Override
-  public void dropSmall(float[] gradient, int count) {
-    for (int i = 0; i < count; i += LANES) {
-      orZero(at(gradient, i)).intoArray(gradient, i);
+  public void dropSmall(float[] m, int gradient, int count) {
+    for (int i = gradient; i < gradient + count; i += LANES) {
+      orZero(at(m, i)).intoArray(m, i);
     }
   }
 
   @Override
   public void convolve(
-      float[] x, float[] weight, float[] bias, int taps, int width, int tokens, float[] y) {
+      float[] m, int x, int weight, int bias, int taps, int width, int tokens, int y) {
     for (int column = 0; column < width; column += LANES) {
-      FloatVector shift = at(bias, column);
+      FloatVector shift = at(m, bias + column);
       for (int i = column; i < tokens * width; i += width) {
         FloatVector sum = shift;
         for (int tap = 0; tap < taps; tap++) {
-          sum = at(weight, tap * width + column).fma(at(x, i + tap * width), sum);
+          sum = at(m, weight + tap * width + column).fma(at(m, x + i + tap * width), sum);
         }
-        sum.intoArray(y, i);
+        sum.intoArray(m, y + i);
       }
     }
   }
 
   @Override
   public void convolveGradient(
-      float[] x,
-      float[] weight,
-      float[] g,
+      float[] m,
+      int x,
+      int weight,
+      int g,
       int taps,
       int width,
       int tokens,
-      float[] ofX,
-      float[] ofWeight,
-      float[] ofBias) {
+      int ofX,
+      int ofWeight,
+      int ofBias) {
     for (int column = 0; column < width; column += LANES) {
-      FloatVector sum = at(ofBias, column);
+      FloatVector sum = at(m, ofBias + column);
       for (int i = column; i < tokens * width; i += width) {
-        sum = sum.add(at(g, i));
+        sum = sum.add(at(m, g + i));
       }
-      sum.intoArray(ofBias, column);
+      sum.intoArray(m, ofBias + column);
       for (int tap = 0; tap < taps; tap++) {
-        goBack(x, weight, g, tap * width, column, width, tokens, ofX, ofWeight);
+        int own = tap * width + column;
+        goBack(m, x + own, weight + own, g + column, width, tokens, ofX + own, ofWeight + own);
       }
     }
   }
 
   private static void goBack(
-      float[] x,
-      float[] weight,
-      float[] g,
-      int tap,
-      int column,
-      int width,
-      int tokens,
-      float[] ofX,
-      float[] ofWeight) {
-    FloatVector factor = at(weight, tap + column);
-    FloatVector sum = at(ofWeight, tap + column);
-    for (int i = column; i < tokens * width; i += width) {
-      FloatVector given = at(g, i);
-      factor.fma(given, at(ofX, i + tap)).intoArray(ofX, i + tap);
-      sum = given.fma(at(x, i + tap), sum);
+      float[] m, int x, int weight, int g, int width, int tokens, int ofX, int ofWeight) {
+    FloatVector factor = at(m, weight);
+    FloatVector sum = at(m, ofWeight);
+    for (int i = 0; i < tokens * width; i += width) {
+      FloatVector given = at(m, g + i);
+      factor.fma(given, at(m, ofX + i)).intoArray(m, ofX + i);
+      sum = given.fma(at(m, x + i), sum);
     }
-    sum.intoArray(ofWeight, tap + column);
+    sum.intoArray(m, ofWeight);
   }
 
   @Override
-  public void enter(
-      float[] u, float[] delta, float[] d, int width, int tokens, float[] drive, float[] y) {
+  public void enter(float[] m, Places p, int width, int tokens) {
     for (int t = 0; t < tokens; t++) {
       for (int column = 0; column < width; column += LANES) {
         int i = t * width + column;
-        FloatVector input = at(u, i);
-        input.mul(at(delta, i)).intoArray(drive, i);
-        input.mul(at(d, column)).intoArray(y, i);
+        FloatVector input = at(m, p.u + i);
+        input.mul(at(m, p.delta + i)).intoArray(m, p.drive + i);
+        input.mul(at(m, p.d + column)).intoArray(m, p.y + i);
       }
     }
   }
 
   @Override
-  public void enterGradient(
-      float[] u,
-      float[] delta,
-      float[] d,
-      int width,
-      int tokens,
-      Gradients g,
-      float[] ofU,
-      float[] ofD) {
+  public void enterGradient(float[] m, Places p, int width, int tokens) {
     for (int column = 0; column < width; column += LANES) {
-      enterGradient(u, delta, d, width, tokens, g.y, g.drive, g.delta, ofU, ofD, column);
+      enterGradient(m, p, width, tokens, column);
     }
   }
 
-  private static void enterGradient(
-      float[] u,
-      float[] delta,
-      float[] d,
-      int width,
-      int tokens,
-      float[] gY,
-      float[] gDrive,
-      float[] gDelta,
-      float[] ofU,
-      float[] ofD,
-      int column) {
-    FloatVector through = at(d, column);
-    FloatVector sum = at(ofD, column);
+  private static void enterGradient(float[] m, Places p, int width, int tokens, int column) {
+    FloatVector through = at(m, p.d + column);
+    FloatVector sum = at(m, p.ofD + column);
     for (int i = column; i < tokens * width; i += width) {
-      FloatVector input = at(u, i);
-      FloatVector ofY = at(gY, i);
-      FloatVector ofDrive = at(gDrive, i);
-      ofDrive.fma(at(delta, i), ofY.mul(through)).intoArray(ofU, i);
-      ofDrive.fma(input, at(gDelta, i)).intoArray(gDelta, i);
+      FloatVector input = at(m, p.u + i);
+      FloatVector ofY = at(m, p.ofY + i);
+      FloatVector ofDrive = at(m, p.ofDrive + i);
+      ofDrive.fma(at(m, p.delta + i), ofY.mul(through)).intoArray(m, p.ofU + i);
+      ofDrive.fma(input, at(m, p.ofDelta + i)).intoArray(m, p.ofDelta + i);
       sum = ofY.fma(input, sum);
     }
-    sum.intoArray(ofD, column);
+    sum.intoArray(m, p.ofD + column);
   }
 
   @Override
-  public void scan(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      float[] h,
-      float[] y) {
-    for (int first = 0; first < states; first += COLUMNS) {
-      int count = Math.min(COLUMNS, states - first);
+  public void scan(float[] m, Places p, int block, int width, int tokens) {
+    for (int first = 0; first < p.states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, p.states - first);
       for (int t = 0; t < tokens; t++) {
         int perToken = first * tokens + t * COLUMNS;
         for (int lane = 0; lane < COLUMNS; lane += LANES) {
-          int at = t * width + column + lane;
+          int i = t * width + block * COLUMNS + lane;
           int state = first * COLUMNS + lane;
-          scan(delta, drive, a, b, c, count, perToken, h, y, at, state);
+          scan(
+              m,
+              p.delta + i,
+              p.drive + i,
+              p.y + i,
+              p.b + perToken,
+              p.c + perToken,
+              p.a(block) + state,
+              p.h(block) + state,
+              count);
         }
       }
     }
@@ -224,28 +196,18 @@ final class VectorScanLoops implements ScanLoops {
 
   /** A token: the states do not wait for each other. */
   private static void scan(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int count,
-      int perToken,
-      float[] h,
-      float[] y,
-      int at,
-      int firstState) {
-    FloatVector step = at(delta, at);
-    FloatVector input = at(drive, at);
-    FloatVector sum = at(y, at);
+      float[] m, int delta, int drive, int y, int b, int c, int a, int h, int count) {
+    FloatVector step = at(m, delta);
+    FloatVector input = at(m, drive);
+    FloatVector sum = at(m, y);
     for (int n = 0; n < count; n++) {
-      int state = firstState + n * COLUMNS;
-      FloatVector kept = power(step, at(a, state)).mul(at(h, state));
-      FloatVector after = input.fma(all(b[perToken + n]), kept);
-      after.intoArray(h, state);
-      sum = after.fma(all(c[perToken + n]), sum);
+      int state = n * COLUMNS;
+      FloatVector kept = power(step, at(m, a + state)).mul(at(m, h + state));
+      FloatVector after = input.fma(all(m[b + n]), kept);
+      after.intoArray(m, h + state);
+      sum = after.fma(all(m[c + n]), sum);
     }
-    sum.intoArray(y, at);
+    sum.intoArray(m, y);
   }
 
   /** As {@link PlainScanLoops#power}. */
@@ -273,129 +235,88 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
-  public void scanAgain(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      float[] h,
-      float[] y,
-      Gradients g) {
-    for (int first = 0; first < states; first += COLUMNS) {
-      int count = Math.min(COLUMNS, states - first);
+  public void scanAgain(float[] m, Places p, int block, int width, int tokens) {
+    for (int first = 0; first < p.states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, p.states - first);
       for (int t = 0; t < tokens; t++) {
         int perToken = first * tokens + t * COLUMNS;
         for (int lane = 0; lane < COLUMNS; lane += LANES) {
-          int at = t * width + column + lane;
+          int i = t * width + block * COLUMNS + lane;
           int state = first * COLUMNS + lane;
-          int part = t * states * COLUMNS + state;
-          scanAgain(delta, drive, a, b, c, count, perToken, h, y, g, at, state, part);
+          scanAgain(m, p, i, perToken, p.a(block) + state, p.h(block) + state, t, state, count);
         }
       }
     }
   }
 
   private static void scanAgain(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int count,
-      int perToken,
-      float[] h,
-      float[] y,
-      Gradients g,
-      int at,
-      int firstState,
-      int firstPart) {
-    float[] decays = g.decays();
-    float[] keeps = g.keeps();
-    float[] gC = g.c;
-    FloatVector step = at(delta, at);
-    FloatVector input = at(drive, at);
-    FloatVector ofY = orZero(at(g.y, at));
-    FloatVector sum = at(y, at);
+      float[] m, Places p, int i, int perToken, int a, int h, int t, int firstState, int count) {
+    int b = p.b + perToken;
+    int c = p.c + perToken;
+    int firstPart = t * p.states * COLUMNS + firstState;
+    int decays = p.decays + firstPart;
+    int keeps = p.keeps + firstPart;
+    int ofC = p.ofC + firstPart;
+    FloatVector step = at(m, p.delta + i);
+    FloatVector input = at(m, p.drive + i);
+    FloatVector ofY = orZero(at(m, p.ofY + i));
+    FloatVector sum = at(m, p.y + i);
     for (int n = 0; n < count; n++) {
-      int state = firstState + n * COLUMNS;
-      int part = firstPart + n * COLUMNS;
-      FloatVector decay = power(step, at(a, state));
-      decay.intoArray(decays, part);
-      FloatVector kept = decay.mul(at(h, state));
-      kept.intoArray(keeps, part);
-      FloatVector after = input.fma(all(b[perToken + n]), kept);
-      after.intoArray(h, state);
-      ofY.fma(after, at(gC, part)).intoArray(gC, part);
-      sum = after.fma(all(c[perToken + n]), sum);
+      int state = n * COLUMNS;
+      FloatVector decay = power(step, at(m, a + state));
+      decay.intoArray(m, decays + state);
+      FloatVector kept = decay.mul(at(m, h + state));
+      kept.intoArray(m, keeps + state);
+      FloatVector after = input.fma(all(m[b + n]), kept);
+      after.intoArray(m, h + state);
+      ofY.fma(after, at(m, ofC + state)).intoArray(m, ofC + state);
+      sum = after.fma(all(m[c + n]), sum);
     }
-    sum.intoArray(y, at);
+    sum.intoArray(m, p.y + i);
   }
 
   @Override
-  public void scanBack(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int states,
-      int column,
-      int width,
-      int tokens,
-      Gradients g) {
-    for (int first = 0; first < states; first += COLUMNS) {
-      int count = Math.min(COLUMNS, states - first);
+  public void scanBack(float[] m, Places p, int block, int width, int tokens) {
+    for (int first = 0; first < p.states; first += COLUMNS) {
+      int count = Math.min(COLUMNS, p.states - first);
       for (int t = tokens - 1; t >= 0; t--) {
         int perToken = first * tokens + t * COLUMNS;
         for (int lane = 0; lane < COLUMNS; lane += LANES) {
-          int at = t * width + column + lane;
+          int i = t * width + block * COLUMNS + lane;
           int state = first * COLUMNS + lane;
-          int part = t * states * COLUMNS + state;
-          scanBack(delta, drive, a, b, c, count, perToken, g, at, state, part);
+          scanBack(m, p, block, i, perToken, t, state, count);
         }
       }
     }
   }
 
   private static void scanBack(
-      float[] delta,
-      float[] drive,
-      float[] a,
-      float[] b,
-      float[] c,
-      int count,
-      int perToken,
-      Gradients g,
-      int at,
-      int firstState,
-      int firstPart) {
-    float[] decays = g.decays();
-    float[] keeps = g.keeps();
-    float[] gA = g.a;
-    float[] gB = g.b;
-    float[] gH = g.h;
-    FloatVector step = at(delta, at);
-    FloatVector input = at(drive, at);
-    FloatVector ofY = orZero(at(g.y, at));
-    FloatVector ofInput = at(g.drive, at);
+      float[] m, Places p, int block, int i, int perToken, int t, int firstState, int count) {
+    int a = p.a(block) + firstState;
+    int b = p.b + perToken;
+    int c = p.c + perToken;
+    int firstPart = t * p.states * COLUMNS + firstState;
+    int decays = p.decays + firstPart;
+    int keeps = p.keeps + firstPart;
+    int ofA = p.ofA(block) + firstState;
+    int ofB = p.ofB + firstPart;
+    int ofH = p.ofH(block) + firstState;
+    FloatVector step = at(m, p.delta + i);
+    FloatVector input = at(m, p.drive + i);
+    FloatVector ofY = orZero(at(m, p.ofY + i));
+    FloatVector ofInput = at(m, p.ofDrive + i);
     FloatVector ofStep = all(0);
     for (int n = 0; n < count; n++) {
-      int state = firstState + n * COLUMNS;
-      int part = firstPart + n * COLUMNS;
-      FloatVector ofState = orZero(ofY.fma(all(c[perToken + n]), at(gH, state)));
-      ofState.mul(at(decays, part)).intoArray(gH, state);
-      ofState.fma(input, at(gB, part)).intoArray(gB, part);
-      ofInput = ofState.fma(all(b[perToken + n]), ofInput);
-      FloatVector ofExponent = ofState.mul(at(keeps, part));
-      ofStep = ofExponent.fma(at(a, state), ofStep);
-      ofExponent.fma(step, at(gA, state)).intoArray(gA, state);
+      int state = n * COLUMNS;
+      FloatVector ofState = orZero(ofY.fma(all(m[c + n]), at(m, ofH + state)));
+      ofState.mul(at(m, decays + state)).intoArray(m, ofH + state);
+      ofState.fma(input, at(m, ofB + state)).intoArray(m, ofB + state);
+      ofInput = ofState.fma(all(m[b + n]), ofInput);
+      FloatVector ofExponent = ofState.mul(at(m, keeps + state));
+      ofStep = ofExponent.fma(at(m, a + state), ofStep);
+      ofExponent.fma(step, at(m, ofA + state)).intoArray(m, ofA + state);
     }
-    ofInput.intoArray(g.drive, at);
-    ofStep.fma(all(LN_2), at(g.delta, at)).intoArray(g.delta, at);
+    ofInput.intoArray(m, p.ofDrive + i);
+    ofStep.fma(all(LN_2), at(m, p.ofDelta + i)).intoArray(m, p.ofDelta + i);
   }
 }

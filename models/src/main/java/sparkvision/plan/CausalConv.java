@@ -63,13 +63,13 @@ final class CausalConv {
   }
 
   /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
-  private abstract class Worker extends Spans.Place {
+  private abstract class Worker extends Spans.Worker {
     final ScanLoops loops = ScanLoops.best();
-    final float[] inputs = new float[(Spans.CHUNK + taps - 1) * spans.width()];
-    final float[] sums = spans.room(); // before SiLU
-    final float[] ones = spans.room();
-    final float[] taken = new float[taps * spans.width()]; // weight
-    private final float[] shifts = new float[spans.width()]; // bias
+    final int inputs = room.add((Spans.CHUNK + taps - 1) * spans.width());
+    final int sums = room.add(spans.rows()); // before SiLU
+    final int ones = room.add(spans.rows());
+    final int taken = room.add(taps * spans.width()); // weight
+    private final int shifts = room.add(spans.width()); // bias
     private final Spans.Sequences xs = spans.sequences(x);
     private final FloatBuffer weightOfAll = weight.buffer().asFloatBuffer();
     private final FloatBuffer biasOfAll = bias.buffer().asFloatBuffer();
@@ -77,29 +77,29 @@ final class CausalConv {
 
     Worker() {
       super(CausalConv.this.spans);
-      Arrays.fill(ones, 1);
     }
 
     @Override
     final void begin(int sequence, int span) {
       super.begin(sequence, span);
       this.before = (taps - 1) * width;
-      Arrays.fill(taken, 0);
-      Arrays.fill(shifts, 0);
+      Arrays.fill(numbers, ones, ones + Spans.CHUNK * width, 1);
+      clear(taken, taps * width);
+      clear(shifts, width);
       int first = firstBlock * COLUMNS;
       for (int i = 0; i < Math.min(width, spans.channels - first); i++) {
-        shifts[i] = biasOfAll.get(first + i);
+        numbers[shifts + i] = biasOfAll.get(first + i);
         for (int tap = 0; tap < taps; tap++) {
-          taken[tap * width + i] = weightOfAll.get((first + i) * taps + tap);
+          numbers[taken + tap * width + i] = weightOfAll.get((first + i) * taps + tap);
         }
       }
     }
 
     final void convolve(int chunk) {
       beginChunk(chunk);
-      xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, inputs);
-      xs.read(sequence, chunk, firstBlock, count, inputs, before);
-      loops.convolve(inputs, taken, shifts, taps, width, tokens, sums);
+      xs.readBefore(sequence, chunk, firstBlock, count, taps - 1, numbers, inputs);
+      read(xs, inputs + before);
+      loops.convolve(numbers, inputs, taken, shifts, taps, width, tokens, sums);
     }
   }
 
@@ -107,12 +107,11 @@ final class CausalConv {
     private final Spans.Sequences ys = spans.sequences(y);
 
     @Override
-    public void run(int sequence, int span) {
-      begin(sequence, span);
+    void run(int span) {
       for (int chunk = 0; chunk < spans.chunks; chunk++) {
         convolve(chunk);
-        loops.gate(ones, sums, tokens * width, sums);
-        write(sums, 0, ys);
+        loops.gate(numbers, ones, sums, tokens * width, sums);
+        write(sums, ys);
       }
     }
   }
@@ -163,10 +162,10 @@ final class CausalConv {
     private final Spans.Sequences dys;
     private final Spans.Sequences dxs;
     private final FloatBuffer perSequence;
-    private final float[] given = spans.room();
-    private final float[] ofInputs = new float[inputs.length];
-    private final float[] ofWeight = new float[taken.length];
-    private final float[] ofBias = new float[spans.width()];
+    private final int given = room.add(spans.rows());
+    private final int ofInputs = room.add((Spans.CHUNK + taps - 1) * spans.width());
+    private final int ofWeight = room.add(taps * spans.width());
+    private final int ofBias = room.add(spans.width());
 
     Backward(Value dy, Value dx, Value perSequence) {
       this.dys = spans.sequences(dy);
@@ -175,32 +174,33 @@ final class CausalConv {
     }
 
     @Override
-    public void run(int sequence, int span) {
-      begin(sequence, span);
-      Arrays.fill(ofWeight, 0);
-      Arrays.fill(ofBias, 0);
-      Arrays.fill(ofInputs, 0);
+    void run(int span) {
+      clear(ofWeight, taps * width);
+      clear(ofBias, width);
+      clear(ofInputs, Spans.CHUNK * width + before);
       for (int chunk = spans.chunks - 1; chunk >= 0; chunk--) {
         goBack(chunk);
       }
       for (int j = 0; j < count; j++) {
         int at = (sequence * spans.blocks + firstBlock + j) * (taps + 1) * COLUMNS;
         for (int tap = 0; tap < taps; tap++) {
-          perSequence.put(at + tap * COLUMNS, ofWeight, tap * width + j * COLUMNS, COLUMNS);
+          int own = ofWeight + tap * width + j * COLUMNS;
+          perSequence.put(at + tap * COLUMNS, numbers, own, COLUMNS);
         }
-        perSequence.put(at + taps * COLUMNS, ofBias, j * COLUMNS, COLUMNS);
+        perSequence.put(at + taps * COLUMNS, numbers, ofBias + j * COLUMNS, COLUMNS);
       }
     }
 
     private void goBack(int chunk) {
       convolve(chunk);
       // What the chunk behind this one says of its last tokens.
-      System.arraycopy(ofInputs, 0, ofInputs, tokens * width, before);
-      Arrays.fill(ofInputs, 0, tokens * width, 0);
+      System.arraycopy(numbers, ofInputs, numbers, ofInputs + tokens * width, before);
+      clear(ofInputs, tokens * width);
       read(dys, given);
-      loops.gateGradient(ones, sums, given, tokens * width);
-      loops.convolveGradient(inputs, taken, sums, taps, width, tokens, ofInputs, ofWeight, ofBias);
-      write(ofInputs, before, dxs);
+      loops.gateGradient(numbers, ones, sums, given, tokens * width);
+      loops.convolveGradient(
+          numbers, inputs, taken, sums, taps, width, tokens, ofInputs, ofWeight, ofBias);
+      write(ofInputs + before, dxs);
     }
   }
 

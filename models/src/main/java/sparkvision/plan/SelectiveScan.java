@@ -8,7 +8,7 @@ import java.util.Map;
 import sparkvision.graph.Node;
 import sparkvision.kernels.Rows;
 import sparkvision.kernels.ScanLoops;
-import sparkvision.kernels.ScanLoops.Gradients;
+import sparkvision.kernels.ScanLoops.Places;
 import sparkvision.kernels.Team;
 import sparkvision.kernels.Type;
 
@@ -89,20 +89,12 @@ final class SelectiveScan {
   }
 
   /** What both passes read: rows of a span's channels, a chunk of tokens at a time. */
-  private abstract class Worker extends Spans.Place {
+  private abstract class Worker extends Spans.Worker {
     final ScanLoops loops = ScanLoops.best();
-    final float[] raw = spans.room(); // delta + bias
-    final float[] steps = spans.room(); // its softplus
-    final float[] inputs = spans.room(); // u
-    final float[] drive = spans.room(); // steps · u
-    final float[] gates = spans.room(); // z
-    final float[] sums = spans.room(); // y before the gate
-    final float[] bOfChunk = new float[Spans.parts(states, COLUMNS) * CHUNK * COLUMNS];
-    final float[] cOfChunk = new float[bOfChunk.length];
-    final float[][] rates = new float[spans.span][states * COLUMNS]; // a, for powers of 2
-    final float[] through = new float[spans.width()]; // d
-    final float[][] h = new float[spans.span][states * COLUMNS];
-    private final float[] shifts = new float[spans.width()]; // bias
+    final Places at = new Places(room, states, spans.span, CHUNK);
+    final int raw = room.add(spans.rows()); // delta + bias
+    final int gates = room.add(spans.rows()); // z
+    private final int shifts = room.add(spans.width()); // bias
     private final Spans.Sequences us = spans.sequences(u);
     private final Spans.Sequences deltas = spans.sequences(delta);
     private final Spans.Sequences zs = spans.sequences(z);
@@ -120,37 +112,38 @@ final class SelectiveScan {
     @Override
     final void begin(int sequence, int span) {
       super.begin(sequence, span);
-      Arrays.fill(through, 0);
-      Arrays.fill(shifts, 0);
+      clear(at.d, width);
+      clear(shifts, width);
       for (int j = 0; j < count; j++) {
-        Arrays.fill(rates[j], 0);
+        clear(at.a(j), states * COLUMNS);
         int first = (firstBlock + j) * COLUMNS;
         for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
-          through[j * COLUMNS + i] = dOfAll.get(first + i);
-          shifts[j * COLUMNS + i] = biasOfAll.get(first + i);
+          numbers[at.d + j * COLUMNS + i] = dOfAll.get(first + i);
+          numbers[shifts + j * COLUMNS + i] = biasOfAll.get(first + i);
           for (int n = 0; n < states; n++) {
-            rates[j][n * COLUMNS + i] = ScanLoops.LOG2_E * aOfAll.get((first + i) * states + n);
+            numbers[at.a(j) + n * COLUMNS + i] =
+                ScanLoops.LOG2_E * aOfAll.get((first + i) * states + n);
           }
         }
       }
     }
 
-    /** Reads what the scan of a chunk needs; afterwards {@code sums} has d·u. */
+    /** Reads what the scan of a chunk needs; afterwards y is d·u. */
     @Override
     final void beginChunk(int chunk) {
       super.beginChunk(chunk);
       for (int block = 0; block < Spans.parts(states, COLUMNS); block++) {
-        bs.read(sequence, chunk, block, 1, bOfChunk, block * tokens * COLUMNS);
-        cs.read(sequence, chunk, block, 1, cOfChunk, block * tokens * COLUMNS);
+        bs.read(sequence, chunk, block, 1, numbers, at.b + block * tokens * COLUMNS);
+        cs.read(sequence, chunk, block, 1, numbers, at.c + block * tokens * COLUMNS);
       }
-      read(us, inputs);
+      read(us, at.u);
       read(deltas, raw);
       read(zs, gates);
-      loops.softplus(raw, shifts, width, tokens, raw, steps);
-      loops.enter(inputs, steps, through, width, tokens, drive, sums);
+      loops.softplus(numbers, raw, shifts, width, tokens, raw, at.delta);
+      loops.enter(numbers, at, width, tokens);
     }
 
-    /** Where the states of a block lie at the beginning of the chunk. */
+    /** Where the states of a block are kept that it has at the beginning of the chunk. */
     final int keptAt(int j) {
       int blocksBefore = (sequence * spans.chunks + chunk) * spans.blocks + firstBlock + j;
       return blocksBefore * states * COLUMNS;
@@ -168,24 +161,20 @@ final class SelectiveScan {
     private final Spans.Sequences ys = spans.sequences(y);
 
     @Override
-    public void run(int sequence, int span) {
-      begin(sequence, span);
-      for (float[] state : h) {
-        Arrays.fill(state, 0);
+    void run(int span) {
+      for (int j = 0; j < count; j++) {
+        clear(at.h(j), states * COLUMNS);
       }
       for (int i = 0; i < spans.chunks; i++) {
         beginChunk(i);
         for (int j = 0; j < count; j++) {
           if (keptOfAll != null) {
-            keptOfAll.put(keptAt(j), h[j]);
+            keptOfAll.put(keptAt(j), numbers, at.h(j), states * COLUMNS);
           }
-          int column = j * COLUMNS;
-          loops.scan(
-              steps, drive, rates[j], bOfChunk, cOfChunk, states, column, width, tokens, h[j],
-              sums);
+          loops.scan(numbers, at, j, width, tokens);
         }
-        loops.gate(sums, gates, tokens * width, sums);
-        write(sums, 0, ys);
+        loops.gate(numbers, at.y, gates, tokens * width, at.y);
+        write(at.y, ys);
       }
     }
   }
@@ -248,12 +237,8 @@ final class SelectiveScan {
 
   private final class Backward extends Worker {
 
-    private final Gradients g = new Gradients(states, spans.width(), CHUNK);
-    private final float[][] ofRates = new float[spans.span][states * COLUMNS];
-    private final float[][] ofStates = new float[spans.span][states * COLUMNS];
-    private final float[] ofThrough = new float[spans.width()];
-    private final float[] ofShifts = new float[spans.width()];
-    private final float[] given = spans.room();
+    private final int given = room.add(spans.rows());
+    private final int ofShifts = room.add(spans.width());
     private final float[] folded = new float[states * CHUNK];
     private final Spans.Sequences dys;
     private final Spans.Sequences dus;
@@ -272,25 +257,24 @@ final class SelectiveScan {
     }
 
     @Override
-    public void run(int sequence, int span) {
-      begin(sequence, span);
-      Arrays.fill(ofThrough, 0);
-      Arrays.fill(ofShifts, 0);
+    void run(int span) {
+      clear(at.ofD, width);
+      clear(ofShifts, width);
       for (int j = 0; j < count; j++) {
-        Arrays.fill(ofRates[j], 0);
-        Arrays.fill(ofStates[j], 0);
+        clear(at.ofA(j), states * COLUMNS);
+        clear(at.ofH(j), states * COLUMNS);
       }
       for (int i = spans.chunks - 1; i >= 0; i--) {
         beginChunk(i);
         goBack();
-        keep(g.b, 0, span);
-        keep(g.c, 1, span);
+        keep(at.ofB, 0, span);
+        keep(at.ofC, 1, span);
       }
       for (int j = 0; j < count; j++) {
-        int at = (sequence * spans.blocks + firstBlock + j) * (states + 2) * COLUMNS;
-        perSequence.put(at, ofRates[j]);
-        perSequence.put(at + states * COLUMNS, ofThrough, j * COLUMNS, COLUMNS);
-        perSequence.put(at + (states + 1) * COLUMNS, ofShifts, j * COLUMNS, COLUMNS);
+        int first = (sequence * spans.blocks + firstBlock + j) * (states + 2) * COLUMNS;
+        perSequence.put(first, numbers, at.ofA(j), states * COLUMNS);
+        perSequence.put(first + states * COLUMNS, numbers, at.ofD + j * COLUMNS, COLUMNS);
+        perSequence.put(first + (states + 1) * COLUMNS, numbers, ofShifts + j * COLUMNS, COLUMNS);
       }
     }
 
@@ -298,40 +282,31 @@ final class SelectiveScan {
     private void goBack() {
       int size = tokens * width;
       read(dys, given);
-      loops.dropSmall(given, size);
-      loops.gate(given, gates, size, g.y);
-      Arrays.fill(g.delta, 0);
-      Arrays.fill(g.drive, 0);
-      Arrays.fill(g.b, 0);
-      Arrays.fill(g.c, 0);
+      loops.dropSmall(numbers, given, size);
+      loops.gate(numbers, given, gates, size, at.ofY);
+      clear(at.ofDelta, size);
+      clear(at.ofDrive, size);
+      clear(at.ofB, tokens * states * COLUMNS);
+      clear(at.ofC, tokens * states * COLUMNS);
       for (int j = 0; j < count; j++) {
-        keptOfAll.get(keptAt(j), h[j]);
-        g.a = ofRates[j];
-        g.h = ofStates[j];
-        goBack(j);
+        keptOfAll.get(keptAt(j), numbers, at.h(j), states * COLUMNS);
+        loops.scanAgain(numbers, at, j, width, tokens);
+        loops.scanBack(numbers, at, j, width, tokens);
       }
-      loops.gateGradient(sums, gates, given, size);
-      write(gates, 0, dzs);
-      loops.enterGradient(inputs, steps, through, width, tokens, g, given, ofThrough);
-      write(given, 0, dus);
-      loops.softplusGradient(raw, width, tokens, g.delta, ofShifts);
-      write(g.delta, 0, dDeltas);
-    }
-
-    private void goBack(int j) {
-      int column = j * COLUMNS;
-      float[] a = rates[j];
-      loops.scanAgain(
-          steps, drive, a, bOfChunk, cOfChunk, states, column, width, tokens, h[j], sums, g);
-      loops.scanBack(steps, drive, a, bOfChunk, cOfChunk, states, column, width, tokens, g);
+      loops.gateGradient(numbers, at.y, gates, given, size);
+      write(gates, dzs);
+      loops.enterGradient(numbers, at, width, tokens);
+      write(at.ofU, dus);
+      loops.softplusGradient(numbers, raw, width, tokens, at.ofDelta, ofShifts);
+      write(at.ofDelta, dDeltas);
     }
 
     /** Sums of the span's channels: a number per state and token. */
-    private void keep(float[] parts, int which, int span) {
+    private void keep(int parts, int which, int span) {
       int before = (sequence * spans.spans + span) * 2 + which;
-      int at = (before * spans.length + chunk * CHUNK) * states;
-      ScanLoops.fold(parts, 0, states * tokens, folded, 0);
-      perSpan.put(at, folded, 0, states * tokens);
+      int first = (before * spans.length + chunk * CHUNK) * states;
+      ScanLoops.fold(numbers, parts, states * tokens, folded);
+      perSpan.put(first, folded, 0, states * tokens);
     }
   }
 

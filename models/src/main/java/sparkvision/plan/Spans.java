@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import sparkvision.kernels.Bfloat16;
+import sparkvision.kernels.Room;
 import sparkvision.kernels.Rows;
 import sparkvision.kernels.ScanLoops;
 import sparkvision.kernels.Team;
@@ -64,9 +65,9 @@ final class Spans {
     return span * ScanLoops.COLUMNS;
   }
 
-  /** Room for a chunk of a span. */
-  float[] room() {
-    return new float[CHUNK * width()];
+  /** Numbers of a chunk of a span. */
+  int rows() {
+    return CHUNK * width();
   }
 
   /** Tokens of a chunk. */
@@ -84,14 +85,14 @@ final class Spans {
     return backward ? -1 : 1;
   }
 
-  /** A span of the blocks of a sequence, to be worked on. */
-  interface Item {
-    void run(int sequence, int span);
-  }
-
-  /** Works on an item, a chunk of tokens after the other, and knows where it is. */
-  abstract static class Place implements Item {
+  /**
+   * Works on a span of the blocks of a sequence, a chunk of tokens after the other, and knows where
+   * it is.
+   */
+  abstract static class Worker {
     private final Spans spans;
+    final Room room = new Room();
+    float[] numbers;
     int sequence;
     int firstBlock;
     int count; // blocks
@@ -99,8 +100,17 @@ final class Spans {
     int chunk;
     int tokens;
 
-    Place(Spans spans) {
+    Worker(Spans spans) {
       this.spans = spans;
+    }
+
+    /** Does all of the span. */
+    abstract void run(int span);
+
+    private void run(float[] numbers, int sequence, int span) {
+      this.numbers = numbers;
+      begin(sequence, span);
+      run(span);
     }
 
     /** Before the first chunk of an item. */
@@ -117,27 +127,33 @@ final class Spans {
       this.tokens = spans.tokens(chunk);
     }
 
-    final void read(Sequences from, float[] rows) {
-      from.read(sequence, chunk, firstBlock, count, rows, 0);
+    final void read(Sequences from, int rows) {
+      from.read(sequence, chunk, firstBlock, count, numbers, rows);
     }
 
     /** Nothing where {@code to} is null. */
-    final void write(float[] rows, int at, Sequences to) {
+    final void write(int rows, Sequences to) {
       if (to != null) {
-        to.write(rows, at, sequence, chunk, firstBlock, count);
+        to.write(numbers, rows, sequence, chunk, firstBlock, count);
       }
+    }
+
+    /** Makes numbers zero. */
+    final void clear(int first, int count) {
+      Arrays.fill(numbers, first, first + count, 0);
     }
   }
 
   /** Has all items done by a worker for each member of the team. */
-  Program.Body dealt(Team team, Supplier<Item> workers) {
-    Item[] items = new Item[team.threads()];
-    Arrays.setAll(items, member -> workers.get());
+  Program.Body dealt(Team team, Supplier<Worker> makers) {
+    Worker[] workers = new Worker[team.threads()];
+    Arrays.setAll(workers, member -> makers.get());
     AtomicInteger next = new AtomicInteger();
     Team.Work work =
         (m, n) -> {
+          float[] numbers = team.numbers(m, workers[m].room.size());
           for (int i = next.getAndIncrement(); i < batch * spans; i = next.getAndIncrement()) {
-            items[m].run(i / spans, i % spans);
+            workers[m].run(numbers, i / spans, i % spans);
           }
         };
     return members -> {
@@ -193,11 +209,11 @@ final class Spans {
     }
 
     /** As {@link #read}, of the so many tokens before a chunk; zeros before the first. */
-    void readBefore(int sequence, int chunk, int block, int count, int tokens, float[] to) {
+    void readBefore(int sequence, int chunk, int block, int count, int tokens, float[] to, int at) {
       if (chunk == 0) {
-        Arrays.fill(to, 0, tokens * count * ScanLoops.COLUMNS, 0);
+        Arrays.fill(to, at, at + tokens * count * ScanLoops.COLUMNS, 0);
       } else {
-        read(sequence, row(chunk) - tokens * step(), tokens, block, count, to, 0);
+        read(sequence, row(chunk) - tokens * step(), tokens, block, count, to, at);
       }
     }
 

@@ -15,33 +15,69 @@ class ScanLoopsTest {
 
   private static final int TOKENS = 7;
   private static final int STATES = 19;
-  private static final int WIDTH = 3 * ScanLoops.COLUMNS;
-  private static final int COLUMN = ScanLoops.COLUMNS; // of the channels that are scanned
+  private static final int COLUMNS = ScanLoops.COLUMNS;
+  private static final int WIDTH = 3 * COLUMNS;
+  private static final int BLOCK = 1; // that is scanned
   private static final int ROWS = TOKENS * WIDTH;
 
   private final ScanLoops plain = new PlainScanLoops();
   private final ScanLoops vector = new VectorScanLoops();
 
-  private static float[] normal(long seed, int count) {
-    return Draw.normal(seed, count).floats();
+  /** Numbers that both forms of the loops work on, each on its own; all of them must end alike. */
+  private static final class Drawn {
+    final Room room = new Room();
+    final ScanLoops.Places at = new ScanLoops.Places(room, STATES, WIDTH / COLUMNS, TOKENS);
+    final float[][] numbers = new float[2][];
+
+    /** Normal ones; those that must be at least 0 are, as those that must be at most 0. */
+    Drawn draw(long seed) {
+      float[] drawn = Draw.normal(seed, room.size()).floats();
+      for (int i = at.delta; i < at.delta + ROWS; i++) {
+        drawn[i] = Math.abs(drawn[i]);
+      }
+      for (int i = at.a(BLOCK); i < at.h(BLOCK); i++) {
+        drawn[i] = -Math.abs(drawn[i]);
+      }
+      numbers[0] = drawn;
+      numbers[1] = drawn.clone();
+      return this;
+    }
+
+    void scanAgain(ScanLoops loops, float[] of) {
+      loops.scanAgain(of, at, BLOCK, WIDTH, TOKENS);
+      loops.scanBack(of, at, BLOCK, WIDTH, TOKENS);
+    }
+  }
+
+  private interface Loop {
+    void run(ScanLoops loops, float[] numbers);
+  }
+
+  /** Runs both forms; returns what was there before, and behind. */
+  private float[][] runAlike(Drawn drawn, Loop loop) {
+    float[] before = drawn.numbers[0].clone();
+    loop.run(plain, drawn.numbers[0]);
+    loop.run(vector, drawn.numbers[1]);
+    assertThat(drawn.numbers[1]).isEqualTo(drawn.numbers[0]);
+    assertThat(drawn.numbers[0]).isNotEqualTo(before);
+    return new float[][] {before, drawn.numbers[0]};
   }
 
   @Test
   void scansAlike() {
-    Scan one = new Scan();
-    Scan other = new Scan();
-    one.run(plain);
-    other.run(vector);
-    assertThat(other.h).isEqualTo(one.h);
-    assertThat(other.y).isEqualTo(one.y);
-    assertThat(other.gradients.y).isEqualTo(one.gradients.y);
-    assertThat(other.gradients.delta).isEqualTo(one.gradients.delta);
-    assertThat(other.gradients.drive).isEqualTo(one.gradients.drive);
-    assertThat(other.gradients.a).isEqualTo(one.gradients.a);
-    assertThat(other.gradients.b).isEqualTo(one.gradients.b);
-    assertThat(other.gradients.c).isEqualTo(one.gradients.c);
-    assertThat(other.gradients.h).isEqualTo(one.gradients.h);
-    assertThat(one.gradients.h).doesNotContain(0);
+    Drawn drawn = new Drawn().draw(1);
+    ScanLoops.Places at = drawn.at;
+    float[][] once =
+        runAlike(drawn, (loops, numbers) -> loops.scan(numbers, at, BLOCK, WIDTH, TOKENS));
+    float[][] twice = runAlike(drawn.draw(1), drawn::scanAgain);
+    assertThat(part(twice[1], at.h(BLOCK), STATES * COLUMNS))
+        .isEqualTo(part(once[1], at.h(BLOCK), STATES * COLUMNS));
+    assertThat(part(twice[1], at.y, ROWS)).isEqualTo(part(once[1], at.y, ROWS));
+    assertThat(part(twice[1], at.ofH(BLOCK), STATES * COLUMNS)).doesNotContain(0);
+  }
+
+  private static float[] part(float[] numbers, int first, int count) {
+    return Arrays.copyOfRange(numbers, first, first + count);
   }
 
   /** Vectors that the compiler leaves on the heap make a loop ten times as slow. */
@@ -49,103 +85,51 @@ class ScanLoopsTest {
   void compiledLoopsLeaveNothingOnTheHeap() {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     ScanLoops loops = ScanLoops.best();
-    Scan scan = new Scan();
-    float[] d = normal(1, WIDTH);
-    float[] sums = new float[WIDTH];
-    float[] block = new float[ROWS];
+    Drawn drawn = new Drawn().draw(1);
+    float[] numbers = drawn.numbers[0];
+    ScanLoops.Places at = drawn.at;
     long own = Thread.currentThread().getId();
     long end = System.nanoTime() + Duration.ofMinutes(1).toNanos();
     long allocated;
     do {
       allocated = threads.getThreadAllocatedBytes(own);
       for (int i = 0; i < 10_000; i++) {
-        loops.softplus(scan.drive, d, WIDTH, TOKENS, block, scan.delta);
-        loops.enter(scan.y, scan.delta, d, WIDTH, TOKENS, scan.drive, block);
-        scan.scan(loops);
-        loops.gate(scan.y, scan.drive, ROWS, block);
-        scan.scanBack(loops);
-        loops.gateGradient(scan.y, scan.drive, block, ROWS);
-        loops.enterGradient(scan.drive, scan.delta, d, WIDTH, TOKENS, scan.gradients, block, sums);
-        loops.softplusGradient(scan.drive, WIDTH, TOKENS, block, sums);
+        loops.softplus(numbers, at.drive, at.d, WIDTH, TOKENS, at.u, at.delta);
+        loops.enter(numbers, at, WIDTH, TOKENS);
+        loops.scan(numbers, at, BLOCK, WIDTH, TOKENS);
+        loops.gate(numbers, at.y, at.drive, ROWS, at.ofY);
+        drawn.scanAgain(loops, numbers);
+        loops.gateGradient(numbers, at.y, at.drive, at.ofY, ROWS);
+        loops.enterGradient(numbers, at, WIDTH, TOKENS);
+        loops.softplusGradient(numbers, at.drive, WIDTH, TOKENS, at.ofDelta, at.ofD);
       }
       allocated = threads.getThreadAllocatedBytes(own) - allocated;
     } while (allocated >= 10_000 && System.nanoTime() < end);
     assertThat(allocated).as("bytes of 10,000 rounds").isLessThan(10_000);
   }
 
-  private static final class Scan {
-    final float[] delta = normal(1, ROWS);
-    final float[] drive = normal(2, ROWS);
-    final float[] a = normal(3, STATES * ScanLoops.COLUMNS);
-    final float[] b = normal(4, 2 * TOKENS * ScanLoops.COLUMNS);
-    final float[] c = normal(5, 2 * TOKENS * ScanLoops.COLUMNS);
-    final float[] h = normal(6, STATES * ScanLoops.COLUMNS);
-    final float[] y = normal(7, ROWS);
-    final ScanLoops.Gradients gradients = new ScanLoops.Gradients(STATES, WIDTH, TOKENS);
-
-    Scan() {
-      for (int i = 0; i < delta.length; i++) {
-        delta[i] = Math.abs(delta[i]);
-      }
-      for (int i = 0; i < a.length; i++) {
-        a[i] = -Math.abs(a[i]);
-      }
-      System.arraycopy(normal(8, ROWS), 0, gradients.y, 0, ROWS);
-      gradients.a = normal(9, a.length);
-      gradients.h = normal(10, h.length);
-    }
-
-    void run(ScanLoops loops) {
-      float[] hBefore = h.clone();
-      float[] yBefore = y.clone();
-      scan(loops);
-      float[] hAfter = h.clone();
-      float[] yAfter = y.clone();
-      System.arraycopy(hBefore, 0, h, 0, h.length);
-      System.arraycopy(yBefore, 0, y, 0, y.length);
-      scanBack(loops);
-      assertThat(h).isEqualTo(hAfter);
-      assertThat(y).isEqualTo(yAfter);
-    }
-
-    void scan(ScanLoops loops) {
-      loops.scan(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, h, y);
-    }
-
-    void scanBack(ScanLoops loops) {
-      loops.scanAgain(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, h, y, gradients);
-      loops.scanBack(delta, drive, a, b, c, STATES, COLUMN, WIDTH, TOKENS, gradients);
-    }
-  }
-
   /** What fades would else be computed in numbers that the processor is slow with. */
   @Test
   void gradientsThatFadeEnd() {
-    Scan one = new Scan();
-    Scan other = new Scan();
-    for (Scan scan : new Scan[] {one, other}) {
+    Drawn drawn = new Drawn().draw(1);
+    ScanLoops.Places at = drawn.at;
+    for (float[] numbers : drawn.numbers) {
       for (int i = 0; i < ROWS; i++) {
-        scan.gradients.y[i] *= i < 3 * WIDTH ? 1e-25f : 1e-10f;
+        numbers[at.ofY + i] *= i < 3 * WIDTH ? 1e-25f : 1e-10f;
       }
-      Arrays.fill(scan.gradients.h, 1e-24f);
+      Arrays.fill(numbers, at.ofH(BLOCK), at.ofH(BLOCK) + STATES * COLUMNS, 1e-24f);
+      Arrays.fill(numbers, at.ofC, at.ofC + TOKENS * STATES * COLUMNS, 0);
     }
-    float[] rounded = one.gradients.y.clone();
-    float[] same = one.gradients.y.clone();
-    plain.dropSmall(rounded, ROWS);
-    vector.dropSmall(same, ROWS);
-    assertThat(same).isEqualTo(rounded);
-    assertThat(rounded[0]).isZero();
-    assertThat(rounded[ROWS - 1]).isEqualTo(one.gradients.y[ROWS - 1]).isNotZero();
-    one.scanBack(plain);
-    other.scanBack(vector);
-    assertThat(other.gradients.b).isEqualTo(one.gradients.b);
-    assertThat(other.gradients.drive).isEqualTo(one.gradients.drive);
-    assertThat(other.gradients.h).isEqualTo(one.gradients.h);
-    for (float number : one.gradients.h) {
+    float[] ends = runAlike(drawn, drawn::scanAgain)[1];
+    for (float number : part(ends, at.ofH(BLOCK), STATES * COLUMNS)) {
       assertThat(number == 0 || Math.abs(number) >= Float.MIN_NORMAL).isTrue();
     }
-    assertThat(one.gradients.c[0]).isZero();
-    assertThat(one.gradients.c[one.gradients.c.length - 1]).isNotZero();
+    assertThat(ends[at.ofC]).isZero();
+    assertThat(ends[at.ofC + TOKENS * STATES * COLUMNS - 1]).isNotZero();
+    float[] rounded =
+        runAlike(drawn, (loops, numbers) -> loops.dropSmall(numbers, at.ofY, ROWS))[1];
+    assertThat(rounded[at.ofY]).isZero();
+    assertThat(rounded[at.ofY + ROWS - 1]).isEqualTo(ends[at.ofY + ROWS - 1]).isNotZero();
   }
 
   @Test
@@ -165,31 +149,21 @@ class ScanLoopsTest {
 
   @Test
   void gatesAlike() {
-    float[] x = normal(1, ROWS);
-    float[] shift = normal(2, WIDTH);
-    float[] z = normal(3, ROWS);
-    float[][] results = new float[2][];
-    for (int i = 0; i < 2; i++) {
-      ScanLoops loops = i == 0 ? plain : vector;
-      float[] raw = new float[ROWS];
-      float[] steps = new float[ROWS];
-      loops.softplus(x, shift, WIDTH, TOKENS, raw, steps);
-      float[] g = normal(4, ROWS);
-      float[] ofShift = normal(5, WIDTH);
-      loops.softplusGradient(raw, WIDTH, TOKENS, g, ofShift);
-      float[] y = new float[ROWS];
-      loops.gate(steps, z, ROWS, y);
-      float[] ofZ = z.clone();
-      loops.gateGradient(steps, ofZ, g, ROWS);
-      results[i] = new float[3 * ROWS + WIDTH];
-      System.arraycopy(y, 0, results[i], 0, ROWS);
-      System.arraycopy(g, 0, results[i], ROWS, ROWS);
-      System.arraycopy(ofZ, 0, results[i], 2 * ROWS, ROWS);
-      System.arraycopy(ofShift, 0, results[i], 3 * ROWS, WIDTH);
-    }
-    assertThat(results[1]).isEqualTo(results[0]);
-    assertThat(results[0][3])
-        .isCloseTo((float) (Math.log1p(Math.exp(x[3] + shift[3])) * silu(z[3])), within(1e-6f));
+    Drawn drawn = new Drawn().draw(1);
+    ScanLoops.Places at = drawn.at;
+    float[][] runs =
+        runAlike(
+            drawn,
+            (loops, numbers) -> {
+              loops.softplus(numbers, at.u, at.d, WIDTH, TOKENS, at.drive, at.delta);
+              loops.softplusGradient(numbers, at.drive, WIDTH, TOKENS, at.ofDelta, at.ofD);
+              loops.gate(numbers, at.delta, at.y, ROWS, at.ofU);
+              loops.gateGradient(numbers, at.delta, at.y, at.ofY, ROWS);
+            });
+    float[] given = runs[0];
+    double steps = Math.log1p(Math.exp(given[at.u + 3] + given[at.d + 3]));
+    assertThat(runs[1][at.ofU + 3])
+        .isCloseTo((float) (steps * silu(given[at.y + 3])), within(1e-6f));
   }
 
   private static double silu(double z) {
@@ -199,71 +173,62 @@ class ScanLoopsTest {
   @Test
   void convolvesAlike() {
     int taps = 4;
-    float[] x = normal(1, ROWS + (taps - 1) * WIDTH);
-    float[] weight = normal(2, taps * WIDTH);
-    float[] g = normal(3, ROWS);
-    float[][] results = new float[2][];
-    for (int i = 0; i < 2; i++) {
-      ScanLoops loops = i == 0 ? plain : vector;
-      float[] y = new float[ROWS];
-      loops.convolve(x, weight, normal(4, WIDTH), taps, WIDTH, TOKENS, y);
-      float[] ofX = normal(5, x.length);
-      float[] ofWeight = normal(6, weight.length);
-      float[] ofBias = normal(7, WIDTH);
-      loops.convolveGradient(x, weight, g, taps, WIDTH, TOKENS, ofX, ofWeight, ofBias);
-      results[i] = new float[y.length + ofX.length + ofWeight.length + ofBias.length];
-      System.arraycopy(y, 0, results[i], 0, y.length);
-      System.arraycopy(ofX, 0, results[i], y.length, ofX.length);
-      System.arraycopy(ofWeight, 0, results[i], y.length + ofX.length, ofWeight.length);
-      System.arraycopy(ofBias, 0, results[i], results[i].length - ofBias.length, ofBias.length);
+    Drawn drawn = new Drawn().draw(1);
+    int more = (taps - 1) * WIDTH;
+    int x = drawn.room.add(ROWS + more);
+    int ofX = drawn.room.add(ROWS + more);
+    int weight = drawn.room.add(taps * WIDTH);
+    int ofWeight = drawn.room.add(taps * WIDTH);
+    ScanLoops.Places at = drawn.draw(2).at;
+    float[][] runs =
+        runAlike(
+            drawn,
+            (loops, numbers) -> {
+              loops.convolve(numbers, x, weight, at.d, taps, WIDTH, TOKENS, at.y);
+              loops.convolveGradient(
+                  numbers, x, weight, at.ofY, taps, WIDTH, TOKENS, ofX, ofWeight, at.ofD);
+            });
+    float[] given = runs[0];
+    float sum = given[at.d];
+    for (int tap = 0; tap < taps; tap++) {
+      sum += given[weight + tap * WIDTH] * given[x + tap * WIDTH];
     }
-    assertThat(results[1]).isEqualTo(results[0]);
+    assertThat(runs[1][at.y]).isCloseTo(sum, within(1e-5f));
   }
 
   @Test
   void entersAlike() {
-    float[][] results = new float[2][];
-    for (int i = 0; i < 2; i++) {
-      ScanLoops loops = i == 0 ? plain : vector;
-      float[] u = normal(1, ROWS);
-      float[] delta = normal(2, ROWS);
-      float[] d = normal(3, WIDTH);
-      ScanLoops.Gradients gradients = new ScanLoops.Gradients(1, WIDTH, TOKENS);
-      float[] y = new float[ROWS];
-      float[] drive = new float[ROWS];
-      loops.enter(u, delta, d, WIDTH, TOKENS, drive, y);
-      System.arraycopy(normal(4, ROWS), 0, gradients.y, 0, ROWS);
-      System.arraycopy(normal(5, ROWS), 0, gradients.drive, 0, ROWS);
-      float[] ofU = new float[ROWS];
-      float[] ofD = normal(6, WIDTH);
-      loops.enterGradient(u, delta, d, WIDTH, TOKENS, gradients, ofU, ofD);
-      results[i] = new float[4 * ROWS + WIDTH];
-      int at = 0;
-      for (float[] part : new float[][] {y, drive, ofU, gradients.delta, ofD}) {
-        System.arraycopy(part, 0, results[i], at, part.length);
-        at += part.length;
-      }
-      int last = ROWS - 1;
-      assertThat(drive[last]).isEqualTo(u[last] * delta[last]);
-      assertThat(ofU[last])
-          .isCloseTo(
-              gradients.drive[last] * delta[last] + gradients.y[last] * d[WIDTH - 1],
-              within(1e-6f));
-    }
-    assertThat(results[1]).isEqualTo(results[0]);
+    Drawn drawn = new Drawn().draw(1);
+    ScanLoops.Places at = drawn.at;
+    float[][] runs =
+        runAlike(
+            drawn,
+            (loops, numbers) -> {
+              loops.enter(numbers, at, WIDTH, TOKENS);
+              loops.enterGradient(numbers, at, WIDTH, TOKENS);
+            });
+    float[] given = runs[0];
+    int last = ROWS - 1;
+    float drive = given[at.u + last] * given[at.delta + last];
+    assertThat(runs[1][at.drive + last]).isEqualTo(drive);
+    assertThat(runs[1][at.ofU + last])
+        .isCloseTo(
+            given[at.ofDrive + last] * given[at.delta + last]
+                + given[at.ofY + last] * given[at.d + WIDTH - 1],
+            within(1e-6f));
   }
 
   @Test
   void foldsRows() {
-    float[] block = normal(1, ROWS);
+    float[] block = Draw.normal(1, ROWS).floats();
     float[] sums = new float[TOKENS];
-    ScanLoops.fold(block, 1, TOKENS - 1, sums, 1);
+    ScanLoops.fold(block, COLUMNS, TOKENS - 1, sums);
     for (int row = 1; row < TOKENS; row++) {
       float sum = 0;
-      for (int c = 0; c < ScanLoops.COLUMNS; c++) {
-        sum += block[row * ScanLoops.COLUMNS + c];
+      for (int c = 0; c < COLUMNS; c++) {
+        sum += block[row * COLUMNS + c];
       }
-      assertThat(sums[row]).isCloseTo(sum, within(1e-5f));
+      assertThat(sums[row - 1]).isCloseTo(sum, within(1e-5f));
     }
   }
 }
