@@ -134,6 +134,7 @@ public final class Evaluator {
                 : Safetensors.read(new ByteArrayInputStream(average.value())).tensors())) {
       Measurement measurement =
           task.objective().measure(inference, shards.manifest().classes().size());
+      FaultPoint.pass("task " + TaskContext.getPartitionId() + " evaluating");
       while (blocks.hasNext()) {
         for (Sample sample : shards.read(blocks.next())) {
           measurement.add(sample);

@@ -504,29 +504,45 @@ public final class Trainer {
   }
 
   private Report.EpochPoint epochPoint(
-      RunState from, long end, List<List<RoundReport>> rounds, Path staged) throws IOException {
+      RunState from, long end, List<List<RoundReport>> rounds, Path staged)
+      throws IOException, SegmentFailure {
     double loss = from.history().meanLoss(from.step(), rounds);
     Double validationLoss = null;
     Double validationScore = null;
     if (validation.isPresent()) {
-      Scores scores =
-          Evaluator.run(
-              spark,
-              new Evaluator.Task(
-                  validation.get(),
-                  new Path(staged, Checkpoint.MODEL).toString(),
-                  0,
-                  model,
-                  from.classes().size(),
-                  config.engine(),
-                  config.batchSize(),
-                  objective),
-              from.ranks());
+      Scores scores = validate(from, new Path(staged, Checkpoint.MODEL));
       validationLoss = scores.loss();
       validationScore = Double.isNaN(scores.score()) ? null : scores.score();
     }
     return new Report.EpochPoint(
         from.course().epochs(end), end, loss, validationLoss, validationScore);
+  }
+
+  private Scores validate(RunState from, Path weights) throws IOException, SegmentFailure {
+    EvaluationWatch watch =
+        new EvaluationWatch(spark.sc(), config.timeoutSeconds(), listener::note);
+    try {
+      return Evaluator.run(
+          spark,
+          new Evaluator.Task(
+              validation.get(),
+              weights.toString(),
+              0,
+              model,
+              from.classes().size(),
+              config.engine(),
+              config.batchSize(),
+              objective),
+          from.ranks());
+    } catch (Exception e) { // Spark's own, which nothing declares, among them
+      if (watch.isForsaken()) {
+        throw new SegmentFailure(
+            String.format("no executor evaluated for %d s", config.timeoutSeconds()), e);
+      }
+      throw e;
+    } finally {
+      watch.end();
+    }
   }
 
   private void retain(CheckpointStore store, RunState state) throws IOException {

@@ -2,6 +2,7 @@ package sparkvision.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -78,7 +79,9 @@ class FaultsTest {
 
   @BeforeAll
   static void trainUndisturbed() throws Exception {
-    ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings("train"));
+    for (String split : List.of("train", "val")) {
+      ShardDataset.run(CLUSTER.spark(), PipelineTest.shardSettings(split));
+    }
     FaultsTest calm = new FaultsTest();
     Files.deleteIfExists(TestCluster.FAULT);
     calm.train(CLUSTER.hdfs(UNDISTURBED));
@@ -122,6 +125,53 @@ class FaultsTest {
     train(run, what.equals("STOP") ? "timeout-seconds=25" : "timeout-seconds=100");
     assertThat(TestCluster.FAULT).as("the fault happened").doesNotExist();
     assertThat(notes).anyMatch(note -> note.contains("Going back to step") && note.contains(said));
+    isAsUndisturbed(run);
+  }
+
+  @ParameterizedTest(name = "{1} while evaluating")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "KILL | code 137",
+        "STOP | it hangs (timeout-seconds says how long to wait)",
+      })
+  void anExecutorThatGoesWhileEvaluatingCostsNothing(String what, String said) throws Exception {
+    fault("task 1 evaluating", what);
+    train(
+        run,
+        "validation=" + CLUSTER.hdfs("/shards/val"),
+        what.equals("STOP") ? "timeout-seconds=25" : "timeout-seconds=100");
+    assertThat(TestCluster.FAULT).as("the fault happened").doesNotExist();
+    assertThat(notes)
+        .anyMatch(note -> note.contains("Evaluating without executor") && note.contains(said))
+        .noneMatch(note -> note.contains("Going back"));
+    isAsUndisturbed(run);
+    Report.EpochPoint first =
+        PipelineTest.newest(run).state(RunState.class).history().epochs().get(0);
+    assertThat(first.validationLoss())
+        .as("every sample counts once")
+        .isCloseTo(
+            PipelineTest.evaluate(run + "/checkpoints/step-000000000009").loss(), within(1e-6));
+  }
+
+  @Test
+  void withoutAnyExecutorTheRunEndsAndTheSameCommandGoesOn() throws Exception {
+    String validation = "validation=" + CLUSTER.hdfs("/shards/val");
+    fault("task 1 evaluating", "KILL");
+    onlyExecutors(0);
+    onFirstNote = () -> CLUSTER.executors().forEach(ProcessHandle::destroyForcibly);
+    try {
+      assertThatThrownBy(
+              () -> train(run, validation, "replacement-seconds=1", "timeout-seconds=15"))
+          .isInstanceOfSatisfying(
+              JobException.class, e -> assertThat(e.exit()).isEqualTo(Exit.CLUSTER))
+          .hasMessageMatching("Cannot go on from step [36]: no executor is left after 16 s.*");
+    } finally {
+      onlyExecutors(2);
+    }
+    assertThat(notes).anyMatch(note -> note.contains("no executor evaluated for 15 s"));
+    await("executors are back", () -> CLUSTER.executors().size() == 2);
+    train(run, validation);
     isAsUndisturbed(run);
   }
 

@@ -277,7 +277,7 @@ class PipelineTest {
     assertThat(Inspect.inspect(run).get("newest").get("ema-decay").asDouble()).isEqualTo(0.9);
   }
 
-  private static Report evaluate(String checkpoint, String... settings) throws Exception {
+  static Report evaluate(String checkpoint, String... settings) throws Exception {
     List<String> all =
         new ArrayList<>(
             List.of(
