@@ -1,9 +1,6 @@
 package sparkvision.train;
 
-import io.netty.buffer.ByteBuf;
-import io.netty.buffer.PooledByteBufAllocator;
 import io.netty.channel.Channel;
-import io.netty.util.concurrent.Future;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,16 +13,15 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.network.TransportContext;
-import org.apache.spark.network.buffer.NettyManagedBuffer;
+import org.apache.spark.network.buffer.NioManagedBuffer;
 import org.apache.spark.network.client.RpcResponseCallback;
+import org.apache.spark.network.client.StreamCallbackWithID;
 import org.apache.spark.network.client.TransportClient;
 import org.apache.spark.network.client.TransportClientFactory;
-import org.apache.spark.network.protocol.OneWayMessage;
 import org.apache.spark.network.server.OneForOneStreamManager;
 import org.apache.spark.network.server.RpcHandler;
 import org.apache.spark.network.server.StreamManager;
@@ -80,6 +76,7 @@ final class DirectExchange implements Exchange {
   private DriverLink.Peers peers; // none before connect
   private final Outbox[] outboxes;
   private final Queue<float[]> spare = new ConcurrentLinkedQueue<>();
+  private final Queue<ByteBuffer> spareBuffers = new ConcurrentLinkedQueue<>();
   private final AtomicLong sent = new AtomicLong();
 
   // Guarded by this.
@@ -134,8 +131,7 @@ final class DirectExchange implements Exchange {
       }
       DriverLink.Peer peer = peers.ranks().get(other);
       try {
-        outboxes[other] =
-            new Outbox(other, factory.createClient(peer.host(), peer.port()).getChannel());
+        outboxes[other] = new Outbox(other, factory.createClient(peer.host(), peer.port()));
       } catch (IOException | RuntimeException e) {
         throw new IllegalStateException(
             String.format(
@@ -174,11 +170,9 @@ final class DirectExchange implements Exchange {
     for (int turn = 1; turn < ranks; turn++) {
       int owner = (rank + turn) % ranks;
       for (int chunk = 0; chunk < chunks(owner); chunk++) {
-        int index = chunk;
         outboxes[owner].add(
-            () ->
-                encode(
-                    VALUES, round.number, index, values, start(owner, index), end(owner, index)));
+            new Message(
+                VALUES, round.number, chunk, values, start(owner, chunk), end(owner, chunk)));
       }
     }
     for (int chunk = 0; chunk < chunks(rank); chunk++) {
@@ -297,18 +291,14 @@ final class DirectExchange implements Exchange {
       if (r == 0) {
         System.arraycopy(source, offset, sum, 0, length);
       } else {
-        for (int i = 0; i < length; i++) {
-          sum[i] += source[offset + i];
-        }
+        add(sum, source, offset, length);
       }
       if (given != null) {
         spare.add(given);
         round.given[chunk][r] = null;
       }
     }
-    for (int i = 0; i < length; i++) {
-      sum[i] /= ranks;
-    }
+    divide(sum, length, ranks);
     if (wire == Sync.Wire.BFLOAT16) {
       for (int i = 0; i < length; i++) {
         sum[i] = rounded(sum[i], first + i);
@@ -318,11 +308,26 @@ final class DirectExchange implements Exchange {
     spare.add(sum);
     for (int turn = 1; turn < ranks; turn++) {
       outboxes[(rank + turn) % ranks].add(
-          () -> encode(MEAN, round.number, chunk, round.values, first, first + length));
+          new Message(MEAN, round.number, chunk, round.values, first, first + length));
     }
     synchronized (this) {
       round.ownMissing--;
       notifyAll();
+    }
+  }
+
+  // Methods of their own: the compiler makes vectors of such a loop, but not within a longer
+  // method.
+
+  private static void add(float[] sum, float[] source, int offset, int length) {
+    for (int i = 0; i < length; i++) {
+      sum[i] += source[offset + i];
+    }
+  }
+
+  private static void divide(float[] sum, int length, float by) {
+    for (int i = 0; i < length; i++) {
+      sum[i] /= by;
     }
   }
 
@@ -334,13 +339,10 @@ final class DirectExchange implements Exchange {
     return sent;
   }
 
-  private void takeMean(Round round, int owner, int chunk, ByteBuffer payload) {
-    decode(payload, round.values, start(owner, chunk), end(owner, chunk) - start(owner, chunk));
-    synchronized (this) {
-      round.owed[owner]--;
-      lastProgressNanos = System.nanoTime();
-      notifyAll();
-    }
+  private synchronized void tookMean(Round round, int owner) {
+    round.owed[owner]--;
+    lastProgressNanos = System.nanoTime();
+    notifyAll();
   }
 
   private float[] buffer() {
@@ -368,39 +370,39 @@ final class DirectExchange implements Exchange {
 
   // Messages.
 
-  /** Into memory that the socket takes as it is. */
-  private ByteBuf encode(byte kind, long number, int chunk, float[] values, int first, int last) {
-    int bytes = wire == Sync.Wire.BFLOAT16 ? Short.BYTES : Float.BYTES;
-    int length = HEADER + bytes * (last - first);
-    ByteBuf buffer = PooledByteBufAllocator.DEFAULT.directBuffer(length, length);
-    ByteBuffer message =
-        buffer
-            .nioBuffer(0, length)
-            .order(ByteOrder.LITTLE_ENDIAN)
-            .put(kind)
-            .putInt(rank)
-            .putLong(peers.token())
-            .putLong(number)
-            .putInt(chunk);
-    if (wire == Sync.Wire.FLOAT32) {
-      message.asFloatBuffer().put(values, first, last - first);
-    } else {
-      for (int i = first; i < last; i++) {
-        // A mean is rounded already.
-        message.putShort(Bfloat16.of(kind == MEAN ? values[i] : rounded(values[i], i)));
-      }
-    }
-    return buffer.writerIndex(length);
+  private ByteBuffer header(byte kind, long number, int chunk) {
+    return ByteBuffer.allocate(HEADER)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .put(kind)
+        .putInt(rank)
+        .putLong(peers.token())
+        .putLong(number)
+        .putInt(chunk)
+        .flip();
   }
 
-  private void decode(ByteBuffer payload, float[] target, int offset, int length) {
+  private int numberBytes() {
+    return wire == Sync.Wire.BFLOAT16 ? Short.BYTES : Float.BYTES;
+  }
+
+  /** Into memory that the socket takes as it is, and that is used again. */
+  private ByteBuffer encode(Message message) {
+    ByteBuffer buffer = spareBuffers.poll();
+    if (buffer == null) {
+      buffer = ByteBuffer.allocateDirect(CHUNK * numberBytes()).order(ByteOrder.LITTLE_ENDIAN);
+    }
+    buffer.clear().limit((message.last() - message.first()) * numberBytes());
+    float[] values = message.values();
     if (wire == Sync.Wire.FLOAT32) {
-      payload.asFloatBuffer().get(target, offset, length);
-      return;
+      buffer.asFloatBuffer().put(values, message.first(), message.last() - message.first());
+    } else {
+      for (int i = message.first(); i < message.last(); i++) {
+        // A mean is rounded already.
+        buffer.putShort(Bfloat16.of(message.kind() == MEAN ? values[i] : rounded(values[i], i)));
+      }
+      buffer.flip();
     }
-    for (int i = 0; i < length; i++) {
-      target[offset + i] = Bfloat16.toFloat(payload.getShort());
-    }
+    return buffer;
   }
 
   @Override
@@ -440,23 +442,23 @@ final class DirectExchange implements Exchange {
     }
   }
 
-  /**
-   * What goes to one peer: encoded when its turn comes, so many at a time. No answers are waited
-   * for: means come back for values, and who is owed nothing needs none.
-   */
+  /** Numbers for a peer: {@code values} from {@code first} to before {@code last}. */
+  private record Message(byte kind, long number, int chunk, float[] values, int first, int last) {}
+
+  /** What goes to one peer: encoded when its turn comes, so many at a time. */
   private final class Outbox {
     private final int other;
-    private final Channel channel;
-    private final Queue<Supplier<ByteBuf>> waiting = new ArrayDeque<>();
+    private final TransportClient client;
+    private final Queue<Message> waiting = new ArrayDeque<>();
     private int inFlight;
 
-    Outbox(int other, Channel channel) {
+    Outbox(int other, TransportClient client) {
       this.other = other;
-      this.channel = channel;
-      add(() -> encode(HELLO, 0, 0, new float[0], 0, 0));
+      this.client = client;
+      client.send(header(HELLO, 0, 0));
     }
 
-    void add(Supplier<ByteBuf> message) {
+    void add(Message message) {
       synchronized (waiting) {
         waiting.add(message);
       }
@@ -471,7 +473,7 @@ final class DirectExchange implements Exchange {
 
     private void send() {
       while (true) {
-        Supplier<ByteBuf> next;
+        Message next;
         synchronized (waiting) {
           if (inFlight == WINDOW || waiting.isEmpty()) {
             return;
@@ -479,26 +481,117 @@ final class DirectExchange implements Exchange {
           next = waiting.remove();
           inFlight++;
         }
-        ByteBuf message = next.get();
-        sent.addAndGet(message.readableBytes());
-        channel
-            .writeAndFlush(new OneWayMessage(new NettyManagedBuffer(message)))
-            .addListener(this::written);
+        ByteBuffer numbers = encode(next);
+        ByteBuffer header = header(next.kind(), next.number(), next.chunk());
+        sent.addAndGet(header.remaining() + numbers.remaining());
+        client.uploadStream(
+            new NioManagedBuffer(header), new NioManagedBuffer(numbers), new Receipt(numbers));
       }
     }
 
-    private void written(Future<? super Void> write) {
-      if (!write.isSuccess()) {
-        fail(other, Transport.reason(write.cause()));
-        return;
+    /** The peer has taken all numbers of a message, or never will. */
+    private final class Receipt implements RpcResponseCallback {
+      private final ByteBuffer numbers;
+
+      Receipt(ByteBuffer numbers) {
+        this.numbers = numbers;
       }
-      synchronized (waiting) {
-        inFlight--;
+
+      @Override
+      public void onSuccess(ByteBuffer response) {
+        spareBuffers.add(numbers);
+        synchronized (waiting) {
+          inFlight--;
+        }
+        send();
+        if (isEmpty()) {
+          wakeUp();
+        }
       }
-      send();
-      if (isEmpty()) {
-        wakeUp();
+
+      @Override
+      public void onFailure(Throwable error) {
+        fail(other, Transport.reason(error));
       }
+    }
+  }
+
+  /**
+   * Numbers as they come from the wire, in parts of any length: they are written where they belong
+   * without being put together first.
+   */
+  private final class Incoming implements StreamCallbackWithID {
+    private final Round round;
+    private final byte kind;
+    private final int from;
+    private final int chunk;
+    private final float[] target;
+    private final int end;
+    private int at;
+    private final ByteBuffer cut = // a number that two parts share
+        ByteBuffer.allocate(numberBytes()).order(ByteOrder.LITTLE_ENDIAN);
+
+    Incoming(Round round, byte kind, int from, int chunk) {
+      this.round = round;
+      this.kind = kind;
+      this.from = from;
+      this.chunk = chunk;
+      int owner = kind == MEAN ? from : rank;
+      int length = end(owner, chunk) - start(owner, chunk);
+      this.target = kind == MEAN ? round.values : buffer();
+      this.at = kind == MEAN ? start(owner, chunk) : 0;
+      this.end = at + length;
+    }
+
+    @Override
+    public String getID() {
+      return String.format("chunk %d of round %d from rank %d", chunk, round.number, from);
+    }
+
+    @Override
+    public void onData(String id, ByteBuffer part) {
+      part.order(ByteOrder.LITTLE_ENDIAN);
+      while (cut.position() > 0 && part.hasRemaining()) {
+        cut.put(part.get());
+        if (!cut.hasRemaining()) {
+          take(cut.flip());
+          cut.clear();
+        }
+      }
+      take(part);
+      cut.put(part);
+    }
+
+    /** All whole numbers. */
+    private void take(ByteBuffer part) {
+      int count = part.remaining() / numberBytes();
+      if (wire == Sync.Wire.FLOAT32) {
+        part.asFloatBuffer().get(target, at, count);
+        part.position(part.position() + count * Float.BYTES);
+      } else {
+        for (int i = at; i < at + count; i++) {
+          target[i] = Bfloat16.toFloat(part.getShort());
+        }
+      }
+      at += count;
+    }
+
+    @Override
+    public void onComplete(String id) {
+      if (at != end) {
+        throw new IllegalStateException(
+            String.format("Cannot take %s: %d numbers are missing", id, end - at));
+      }
+      if (kind == MEAN) {
+        tookMean(round, from);
+      } else {
+        contribute(round, from, chunk, target);
+      }
+    }
+
+    @Override
+    public void onFailure(String id, Throwable cause) {
+      fail(from, Transport.reason(cause));
     }
   }
 
@@ -512,39 +605,31 @@ final class DirectExchange implements Exchange {
     @Override
     public void receive(TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
       message.order(ByteOrder.LITTLE_ENDIAN);
-      byte kind = message.get();
+      if (message.get() == HELLO) {
+        callers.put(client.getChannel(), sender(message));
+      }
+    }
+
+    private int sender(ByteBuffer message) {
       int from = message.getInt();
       // A peer that was introduced first may be quick.
       if (message.getLong() != introduced.join().token()) {
         throw new IllegalStateException("Cannot take part: this is another segment");
       }
-      if (kind == HELLO) {
-        callers.put(client.getChannel(), from);
-        return;
-      }
-      try {
-        take(kind, from, message);
-      } catch (RuntimeException e) {
-        fail(from, Transport.reason(e));
-        throw e;
-      }
+      return from;
     }
 
-    private void take(byte kind, int from, ByteBuffer message) {
+    @Override
+    public StreamCallbackWithID receiveStream(
+        TransportClient client, ByteBuffer header, RpcResponseCallback callback) {
+      header.order(ByteOrder.LITTLE_ENDIAN);
+      byte kind = header.get();
+      int from = sender(header);
       Round round;
-      long number = message.getLong();
       synchronized (DirectExchange.this) {
-        round = round(number);
+        round = round(header.getLong());
       }
-      int chunk = message.getInt();
-      ByteBuffer payload = message.slice().order(ByteOrder.LITTLE_ENDIAN);
-      if (kind == MEAN) {
-        takeMean(round, from, chunk, payload);
-      } else {
-        float[] values = buffer();
-        decode(payload, values, 0, end(rank, chunk) - start(rank, chunk));
-        contribute(round, from, chunk, values);
-      }
+      return new Incoming(round, kind, from, header.getInt());
     }
 
     @Override

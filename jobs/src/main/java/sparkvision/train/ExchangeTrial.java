@@ -18,7 +18,8 @@ import sparkvision.data.TaskBytes;
 /** Rounds of averaging random numbers between executor processes, timed. */
 public final class ExchangeTrial {
 
-  private static final int WARM_UP = 2;
+  /** What is compiled meanwhile competes for the cores. */
+  private static final int WARM_UP = 10;
 
   /**
    * What rounds cost.
