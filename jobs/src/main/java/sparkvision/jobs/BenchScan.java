@@ -23,6 +23,7 @@ import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Initializer;
 import sparkvision.graph.Losses;
+import sparkvision.graph.ScanInputs;
 import sparkvision.graph.Tensor;
 import sparkvision.kernels.GridLoops;
 import sparkvision.weights.HostTensor;
@@ -198,7 +199,7 @@ final class BenchScan extends ConfJob<BenchScan.Settings> {
       Tensor z = sequence("z", batch, length, channels);
       Tensor bias = parameter("bias", channels);
       Arrays.fill(values.get("bias").floats(), -4.5f);
-      Tensor y = graph.selectiveScan(u, delta, a, b, c, d, z, bias, false);
+      Tensor y = graph.selectiveScan(new ScanInputs(u, delta, a, b, c, d, bias), z, false);
       y = graph.permute(y, 0, 2, 1);
       this.weights = normal(y.shape());
       graph.output("y", y);

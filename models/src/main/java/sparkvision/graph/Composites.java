@@ -169,16 +169,25 @@ final class Composites {
    * numbers up to 1, so nothing overflows.
    */
   private static Tensor selectiveScan(Graph g, Node node) {
-    Tensor u = node.input(0); // (B, E, L)
+    boolean backward = node.integer("backward") == 1;
+    List<Tensor> x = node.inputs();
+    Tensor y = scan(g, x.subList(0, 6), x.get(7), backward);
+    if (x.size() > 8) {
+      y = g.add(y, scan(g, x.subList(8, 14), x.get(14), !backward));
+    }
+    return g.multiply(y, g.silu(x.get(6)));
+  }
+
+  private static Tensor scan(Graph g, List<Tensor> x, Tensor bias, boolean backward) {
+    Tensor u = x.get(0); // (B, E, L)
     long batch = u.size(0);
     long channels = u.size(1);
     long length = u.size(2);
-    long states = node.input(2).size(1);
-    boolean backward = node.integer("backward") == 1;
-    Tensor step = g.softplus(g.add(node.input(1), g.reshape(node.input(7), channels, 1)));
-    Tensor a = g.reshape(node.input(2), channels, 1, states);
-    Tensor b = g.reshape(g.permute(node.input(3), 0, 2, 1), batch, 1, length, states);
-    Tensor c = g.reshape(g.permute(node.input(4), 0, 2, 1), batch, 1, length, states);
+    long states = x.get(2).size(1);
+    Tensor step = g.softplus(g.add(x.get(1), g.reshape(bias, channels, 1)));
+    Tensor a = g.reshape(x.get(2), channels, 1, states);
+    Tensor b = g.reshape(g.permute(x.get(3), 0, 2, 1), batch, 1, length, states);
+    Tensor c = g.reshape(g.permute(x.get(4), 0, 2, 1), batch, 1, length, states);
     Tensor decay = g.exp(g.multiply(g.reshape(step, batch, channels, length, 1), a));
     Tensor drive = g.multiply(step, u);
     Tensor state = g.multiply(g.reshape(drive, batch, channels, length, 1), b); // (B, E, L, N)
@@ -189,8 +198,7 @@ final class Composites {
       }
     }
     Tensor y = g.sum(g.multiply(state, c), 3); // (B, E, L)
-    y = g.add(y, g.multiply(u, g.reshape(node.input(5), channels, 1)));
-    return g.multiply(y, g.silu(node.input(6)));
+    return g.add(y, g.multiply(u, g.reshape(x.get(5), channels, 1)));
   }
 
   /** At each of (B, E, L, N) what is {@code reach} elements earlier, {@code first} before all. */

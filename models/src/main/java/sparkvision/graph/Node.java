@@ -105,7 +105,8 @@ public record Node(
      * Region. u, delta (B, E, L), a (E, N) negative, b, c (B, N, L), d (E), z (B, E, L), delta-bias
      * (E) → y·silu(z) (B, E, L), where y is what a state of N numbers per channel gives along L;
      * backward: 1 if it runs from the last element to the first. {@link Graph#selectiveScan} has
-     * the recurrence.
+     * the recurrence. With a second u, delta, a, b, c, d and delta-bias behind these: y is the sum
+     * of this and of what they give in the other direction.
      */
     SELECTIVE_SCAN,
 

@@ -2,6 +2,7 @@ package sparkvision.graph;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Shape arithmetic of the words: the shape that comes out, or one sentence on why none can. */
 final class Shapes {
@@ -291,7 +292,10 @@ final class Shapes {
         && Arrays.equals(bias.shape(), new long[] {x.size(1)});
   }
 
-  /** Whether these are u, delta, a, b, c, d, z and delta-bias of a selective scan. */
+  /**
+   * Whether these are u, delta, a, b, c, d, z and delta-bias of a selective scan, and perhaps u,
+   * delta, a, b, c, d and delta-bias of another of the same sizes.
+   */
   static boolean scan(List<Tensor> inputs) {
     Tensor u = inputs.get(0);
     Tensor a = inputs.get(2);
@@ -301,13 +305,12 @@ final class Shapes {
     long[] sequence = u.shape();
     long[] states = {u.size(0), a.size(1), u.size(2)};
     long[] channels = {u.size(1)};
-    return a.size(0) == u.size(1)
-        && Arrays.equals(inputs.get(1).shape(), sequence)
-        && Arrays.equals(inputs.get(3).shape(), states)
-        && Arrays.equals(inputs.get(4).shape(), states)
-        && Arrays.equals(inputs.get(5).shape(), channels)
-        && Arrays.equals(inputs.get(6).shape(), sequence)
-        && Arrays.equals(inputs.get(7).shape(), channels);
+    long[][] one = {
+      sequence, sequence, {u.size(1), a.size(1)}, states, states, channels, sequence, channels
+    };
+    long[][] other = {sequence, sequence, one[2], states, states, channels, channels};
+    return IntStream.range(0, inputs.size())
+        .allMatch(i -> Arrays.equals(inputs.get(i).shape(), i < 8 ? one[i] : other[i - 8]));
   }
 
   // Moving elements.

@@ -420,33 +420,44 @@ public abstract sealed class Words permits Graph {
    * from h = 0 on, in float32 whatever the precision. The input's term is Euler's (Δ·b), as in the
    * authors' code, where the paper has a zero-order hold.
    *
-   * @param u (B, E, L), as are {@code delta} and {@code z}
-   * @param a (E, N), negative
-   * @param b (B, N, L), as is {@code c}
-   * @param d (E), as is {@code deltaBias}
+   * @param z (B, E, L)
    * @param backward whether t runs from L − 1 to 0
    * @return (B, E, L)
    * @see <a href="https://arxiv.org/abs/2312.00752">Gu and Dao, Mamba, 2023, section 3.2; {@code
    *     selective_scan_ref} in mamba_ssm/ops/selective_scan_interface.py</a>
    */
-  public Tensor selectiveScan(
-      Tensor u,
-      Tensor delta,
-      Tensor a,
-      Tensor b,
-      Tensor c,
-      Tensor d,
-      Tensor z,
-      Tensor deltaBias,
-      boolean backward) {
-    List<Tensor> inputs = List.of(u, delta, a, b, c, d, z, deltaBias);
+  public Tensor selectiveScan(ScanInputs scan, Tensor z, boolean backward) {
+    List<Tensor> inputs = new ArrayList<>(scan.first());
+    inputs.add(z);
+    inputs.add(scan.deltaBias());
+    return selectiveScan(inputs, backward);
+  }
+
+  /**
+   * The selective scan in both directions, with one gate: the sum of the y of {@code scan} and of
+   * {@code other}, which is read the other way, times silu(z). They may share tensors.
+   */
+  public Tensor selectiveScan(ScanInputs scan, ScanInputs other, Tensor z, boolean backward) {
+    List<Tensor> inputs = new ArrayList<>(scan.first());
+    inputs.add(z);
+    inputs.add(scan.deltaBias());
+    inputs.addAll(other.first());
+    inputs.add(other.deltaBias());
+    return selectiveScan(inputs, backward);
+  }
+
+  private Tensor selectiveScan(List<Tensor> inputs, boolean backward) {
     if (!Shapes.scan(inputs)) {
       throw Shapes.error(
           "Cannot scan %s: they must be u and delta (B, E, L), a (E, N), b and c (B, N, L), d (E), z"
               + " (B, E, L), delta-bias (E)",
           inputs);
     }
-    return node(Node.Kind.SELECTIVE_SCAN, inputs, Map.of("backward", backward ? 1 : 0), u.shape());
+    return node(
+        Node.Kind.SELECTIVE_SCAN,
+        inputs,
+        Map.of("backward", backward ? 1 : 0),
+        inputs.get(0).shape());
   }
 
   // Moving elements.

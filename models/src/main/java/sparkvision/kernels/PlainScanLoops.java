@@ -55,6 +55,13 @@ final class PlainScanLoops implements ScanLoops {
   }
 
   @Override
+  public void add(float[] m, int x, int count, int y) {
+    for (int i = 0; i < count; i++) {
+      m[y + i] += m[x + i];
+    }
+  }
+
+  @Override
   public void dropSmall(float[] m, int gradient, int count) {
     for (int i = gradient; i < gradient + count; i++) {
       m[i] = orZero(m[i]);

@@ -36,6 +36,9 @@ public interface ScanLoops {
   /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
   void gateGradient(float[] numbers, int x, int z, int g, int count);
 
+  /** y grows by x, {@code count} times. */
+  void add(float[] numbers, int x, int count, int y);
+
   /** What of a gradient is nearer to zero than 2⁻⁷⁸ becomes zero. */
   void dropSmall(float[] numbers, int gradient, int count);
 

@@ -79,6 +79,13 @@ final class VectorScanLoops implements ScanLoops {
   }
 
   @Override
+  public void add(float[] m, int x, int count, int y) {
+    for (int i = 0; i < count; i += LANES) {
+      at(m, y + i).add(at(m, x + i)).intoArray(m, y + i);
+    }
+  }
+
+  @Override
   public void dropSmall(float[] m, int gradient, int count) {
     for (int i = gradient; i < gradient + count; i += LANES) {
       orZero(at(m, i)).intoArray(m, i);

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import sparkvision.graph.Graph;
+import sparkvision.graph.ScanInputs;
 import sparkvision.graph.Tensor;
 
 /** The attention blocks by name, as models of their own. */
@@ -68,9 +69,9 @@ final class Blocks {
   }
 
   private static List<Tensor> selectiveScan(Graph g, List<Tensor> x) {
-    return List.of(
-        g.selectiveScan(
-            x.get(0), x.get(1), x.get(2), x.get(3), x.get(4), x.get(5), x.get(6), x.get(7), false));
+    ScanInputs scan =
+        new ScanInputs(x.get(0), x.get(1), x.get(2), x.get(3), x.get(4), x.get(5), x.get(7));
+    return List.of(g.selectiveScan(scan, x.get(6), false));
   }
 
   private static Part.Builder mambaMixer(Keys keys) {

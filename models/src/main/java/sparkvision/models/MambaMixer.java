@@ -4,6 +4,7 @@ import java.util.List;
 import sparkvision.graph.Graph;
 import sparkvision.graph.Initializer;
 import sparkvision.graph.Linear;
+import sparkvision.graph.ScanInputs;
 import sparkvision.graph.Tensor;
 
 /**
@@ -132,21 +133,9 @@ public final class MambaMixer {
       return List.of(u, steps, b, c);
     }
 
-    private Tensor scan(List<Tensor> selected, Tensor a, Tensor z, boolean fromTheEnd) {
-      return g.selectiveScan(
-          selected.get(0),
-          selected.get(1),
-          a,
-          selected.get(2),
-          selected.get(3),
-          through,
-          z,
-          dtBias,
-          fromTheEnd);
-    }
-
-    Tensor apply(Tensor x, Tensor z, boolean fromTheEnd) {
-      return scan(selected(x, fromTheEnd), rates, z, fromTheEnd);
+    ScanInputs scan(List<Tensor> selected, Tensor a) {
+      return new ScanInputs(
+          selected.get(0), selected.get(1), a, selected.get(2), selected.get(3), through, dtBias);
     }
   }
 
@@ -192,18 +181,16 @@ public final class MambaMixer {
     List<Tensor> halves = g.split(inProj.apply(tokens), 2, inner, inner); // (B, L, E) each
     Tensor x = g.transpose(halves.get(0), 1, 2); // (B, E, L)
     Tensor z = g.transpose(halves.get(1), 1, 2);
+    List<Tensor> selected = forward.selected(x, fromTheEnd);
+    ScanInputs scan = forward.scan(selected, forward.rates);
     Tensor y =
         switch (directions) {
-          case NONE -> forward.apply(x, z, fromTheEnd);
-          case SSM -> {
-            List<Tensor> selected = forward.selected(x, fromTheEnd);
-            yield g.add(
-                forward.scan(selected, forward.rates, z, fromTheEnd),
-                forward.scan(selected, backwardRates, z, !fromTheEnd));
+          case NONE -> g.selectiveScan(scan, z, fromTheEnd);
+          case SSM -> g.selectiveScan(scan, forward.scan(selected, backwardRates), z, fromTheEnd);
+          case SSM_CONV -> {
+            ScanInputs other = backward.scan(backward.selected(x, !fromTheEnd), backward.rates);
+            yield g.scale(g.selectiveScan(scan, other, z, fromTheEnd), 0.5);
           }
-          case SSM_CONV ->
-              g.scale(
-                  g.add(forward.apply(x, z, fromTheEnd), backward.apply(x, z, !fromTheEnd)), 0.5);
         };
     return outProj.apply(g.transpose(y, 1, 2));
   }

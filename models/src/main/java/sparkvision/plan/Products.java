@@ -26,7 +26,7 @@ final class Products {
 
   /** x (..., I) as rows (R, I), weight (O, I): y = x·weightᵀ + bias. */
   private static void linear(Node node, Lowering l) {
-    Value x = l.cast(rows(l, l.in(node, 0)), l.compute);
+    Value x = l.cast(rows(l, l.in(node, 0)), l.compute).settled();
     Value weight = l.in(node, 1).permuted(1, 0); // (I, O)
     Value bias = node.inputs().size() > 2 ? l.in(node, 2) : null;
     Epilogue epilogue = Epilogue.of(node, l);
@@ -64,7 +64,7 @@ final class Products {
           if (given == null) {
             return;
           }
-          Value dy = epilogue.backward(l, l.cast(rows(l, given), l.compute), y);
+          Value dy = epilogue.backward(l, l.cast(rows(l, given), l.compute), y).settled();
           if (l.wants(node, 1)) {
             Value dWeight = l.fresh(node.input(1), Type.FLOAT32);
             l.matmul(dy.permuted(1, 0), x, null, dWeight, false);

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.BiFunction;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import sparkvision.Draw;
 import sparkvision.graph.Conv;
@@ -15,6 +16,7 @@ import sparkvision.graph.Graph;
 import sparkvision.graph.Linear;
 import sparkvision.graph.Losses;
 import sparkvision.graph.Resize;
+import sparkvision.graph.ScanInputs;
 import sparkvision.graph.Tensor;
 import sparkvision.graph.Variable;
 import sparkvision.weights.HostTensor;
@@ -520,16 +522,19 @@ final class Words {
     long tokens = draw.number(1, length);
     long[] sequence = {batch, wide, tokens};
     long[] perState = {batch, deep, tokens};
-    return g.selectiveScan(
-        normal(sequence),
-        normal(sequence),
-        g.scale(positive(wide, deep), -1),
-        normal(perState),
-        normal(perState),
-        normal(wide),
-        normal(sequence),
-        normal(wide),
-        draw.coin());
+    Supplier<ScanInputs> scan =
+        () ->
+            new ScanInputs(
+                normal(sequence),
+                normal(sequence),
+                g.scale(positive(wide, deep), -1),
+                normal(perState),
+                normal(perState),
+                normal(wide),
+                normal(wide));
+    return draw.coin()
+        ? g.selectiveScan(scan.get(), normal(sequence), draw.coin())
+        : g.selectiveScan(scan.get(), scan.get(), normal(sequence), draw.coin());
   }
 
   // Element by element, along an axis, over axes.

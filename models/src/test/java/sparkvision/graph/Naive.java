@@ -476,27 +476,35 @@ public final class Naive {
   }
 
   private double[] selectiveScan(Node node) {
-    long last = node.output().size(2) - 1;
     boolean backward = node.integer("backward") == 1;
     return each(
         node,
         at -> {
-          double y = in(node, 5, at[1]) * in(node, 0, at);
-          for (long n = 0; n < node.input(2).size(1); n++) {
-            double h = 0;
-            for (long t = 0; t <= (backward ? last - at[2] : at[2]); t++) {
-              long token = backward ? last - t : t;
-              double raw = in(node, 1, at[0], at[1], token) + in(node, 7, at[1]);
-              double step = raw > 20 ? raw : Math.log1p(Math.exp(raw));
-              double decay = Math.exp(step * in(node, 2, at[1], n));
-              double u = in(node, 0, at[0], at[1], token);
-              h = decay * h + step * u * in(node, 3, at[0], n, token);
-            }
-            y += in(node, 4, at[0], n, at[2]) * h;
+          double y = scan(node, 0, 7, backward, at);
+          if (node.inputs().size() > 8) {
+            y += scan(node, 8, 14, !backward, at);
           }
           double z = in(node, 6, at);
           return y * z / (1 + Math.exp(-z));
         });
+  }
+
+  private double scan(Node node, int first, int bias, boolean backward, long[] at) {
+    long last = node.output().size(2) - 1;
+    double y = in(node, first + 5, at[1]) * in(node, first, at);
+    for (long n = 0; n < node.input(first + 2).size(1); n++) {
+      double h = 0;
+      for (long t = 0; t <= (backward ? last - at[2] : at[2]); t++) {
+        long token = backward ? last - t : t;
+        double raw = in(node, first + 1, at[0], at[1], token) + in(node, bias, at[1]);
+        double step = raw > 20 ? raw : Math.log1p(Math.exp(raw));
+        double decay = Math.exp(step * in(node, first + 2, at[1], n));
+        double u = in(node, first, at[0], at[1], token);
+        h = decay * h + step * u * in(node, first + 3, at[0], n, token);
+      }
+      y += in(node, first + 4, at[0], n, at[2]) * h;
+    }
+    return y;
   }
 
   private double[] softmax(Node node) {

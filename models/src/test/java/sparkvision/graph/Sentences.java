@@ -177,6 +177,8 @@ final class Sentences {
     ALL.put("selective scan", g -> scan(g, 11, false));
     ALL.put("selective scan backward", g -> scan(g, 8, true));
     ALL.put("selective scan of one", g -> scan(g, 1, false));
+    ALL.put("selective scan both ways", g -> scanBothWays(g, 9, false));
+    ALL.put("selective scan both ways, the first backward", g -> scanBothWays(g, 5, true));
 
     ALL.put("softmax", g -> g.softmax(x(g, 2, 3, 4), -1));
     ALL.put("softmax of channels", g -> g.softmax(g.scale(x(g, 2, 3, 4, 2), 50), 1));
@@ -353,16 +355,24 @@ final class Sentences {
   }
 
   private static Tensor scan(Graph g, long length, boolean backward) {
+    return g.selectiveScan(oneWay(g, "", x(g, 2, 3, length), length), z(g, 2, 3, length), backward);
+  }
+
+  private static Tensor scanBothWays(Graph g, long length, boolean backward) {
+    Tensor x = x(g, 2, 3, length);
     return g.selectiveScan(
-        x(g, 2, 3, length),
-        y(g, 2, 3, length),
-        g.scale(g.exp(g.parameter("a", Draw.normal(), 3, 4)), -1),
-        g.parameter("b", Draw.normal(), 2, 4, length),
-        g.parameter("c", Draw.normal(), 2, 4, length),
-        g.parameter("d", Draw.normal(), 3),
-        z(g, 2, 3, length),
-        g.parameter("bias", Draw.normal(), 3),
-        backward);
+        oneWay(g, "", x, length), oneWay(g, " back", x, length), z(g, 2, 3, length), backward);
+  }
+
+  private static ScanInputs oneWay(Graph g, String name, Tensor x, long length) {
+    return new ScanInputs(
+        x,
+        g.parameter("y" + name, Draw.normal(), 2, 3, length),
+        g.scale(g.exp(g.parameter("a" + name, Draw.normal(), 3, 4)), -1),
+        g.parameter("b" + name, Draw.normal(), 2, 4, length),
+        g.parameter("c" + name, Draw.normal(), 2, 4, length),
+        g.parameter("d" + name, Draw.normal(), 3),
+        g.parameter("bias" + name, Draw.normal(), 3));
   }
 
   private static Tensor positive(Graph g) {

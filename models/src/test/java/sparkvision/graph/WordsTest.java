@@ -234,17 +234,18 @@ class WordsTest {
     Tensor a = g.input("a", 6, 3);
     Tensor b = g.input("b", 2, 3, 5);
     Tensor d = g.input("d", 6);
-    assertThat(g.selectiveScan(u, u, a, b, b, d, u, d, true).shape()).containsExactly(2, 6, 5);
+    ScanInputs scan = new ScanInputs(u, u, a, b, b, d, d);
+    assertThat(g.selectiveScan(scan, u, true).shape()).containsExactly(2, 6, 5);
     String shapes =
         ": they must be u and delta (B, E, L), a (E, N), b and c (B, N, L), d (E), z (B, E, L),"
             + " delta-bias (E)";
     refuses(
-        g -> g.selectiveScan(u, u, a, b, u, d, u, d, false),
+        g -> g.selectiveScan(new ScanInputs(u, u, a, b, u, d, d), u, false),
         "Cannot scan [u[2, 6, 5], u[2, 6, 5], a[6, 3], b[2, 3, 5], u[2, 6, 5], d[6], u[2, 6, 5],"
             + " d[6]]"
             + shapes);
     refuses(
-        g -> g.selectiveScan(u, u, d, b, b, d, u, d, false),
+        g -> g.selectiveScan(new ScanInputs(u, u, d, b, b, d, d), u, false),
         "Cannot scan [u[2, 6, 5], u[2, 6, 5], d[6], b[2, 3, 5], b[2, 3, 5], d[6], u[2, 6, 5],"
             + " d[6]]"
             + shapes);

@@ -205,12 +205,15 @@ class ScanLoopsTest {
             drawn,
             (loops, numbers) -> {
               loops.enter(numbers, at, WIDTH, TOKENS);
+              loops.add(numbers, at.drive, ROWS, at.y);
               loops.enterGradient(numbers, at, WIDTH, TOKENS);
             });
     float[] given = runs[0];
     int last = ROWS - 1;
     float drive = given[at.u + last] * given[at.delta + last];
     assertThat(runs[1][at.drive + last]).isEqualTo(drive);
+    assertThat(runs[1][at.y + last])
+        .isEqualTo(given[at.u + last] * given[at.d + WIDTH - 1] + drive);
     assertThat(runs[1][at.ofU + last])
         .isCloseTo(
             given[at.ofDrive + last] * given[at.delta + last]

@@ -5,8 +5,10 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.BiFunction;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -17,6 +19,7 @@ import sparkvision.engine.EngineOptions;
 import sparkvision.engine.Engines;
 import sparkvision.engine.OptimizerConfig;
 import sparkvision.graph.Graph;
+import sparkvision.graph.ScanInputs;
 import sparkvision.graph.Tensor;
 import sparkvision.weights.HostTensor;
 
@@ -48,39 +51,9 @@ class SelectiveScanTest {
       return inputs;
     }
 
-    /** y, and gradients of Σ weights·y by name. */
     Map<String, float[]> compiled(Map<String, HostTensor> inputs, EngineOptions options) {
-      Graph g = new Graph(Graph.Mode.TRAINING, 1);
-      Map<String, Tensor> x = new LinkedHashMap<>();
-      inputs.forEach((name, value) -> x.put(name, g.input(name, value.shape())));
-      Tensor y =
-          g.selectiveScan(
-              x.get("u"),
-              x.get("delta"),
-              x.get("a"),
-              x.get("b"),
-              x.get("c"),
-              x.get("d"),
-              x.get("z"),
-              x.get("bias"),
-              backward);
-      g.output("y", y);
-      x.forEach((name, tensor) -> requestUnlessWeights(g, name, tensor));
-      g.loss(g.sum(g.multiply(y, x.get("weights"))));
-      try (Engine engine = Engines.open("compiled", g, OptimizerConfig.plainSgd(), options)) {
-        Map<String, float[]> results = new LinkedHashMap<>();
-        results.put("y", engine.forwardBackward(inputs).get("y").floats());
-        for (Tensor input : g.requestedGradients()) {
-          results.put(input.name(), engine.gradient(input.name()).floats());
-        }
-        return results;
-      }
-    }
-
-    private static void requestUnlessWeights(Graph g, String name, Tensor tensor) {
-      if (!name.equals("weights")) {
-        g.requestGradient(tensor);
-      }
+      return SelectiveScanTest.compiled(
+          inputs, options, (g, x) -> g.selectiveScan(way(x, ""), x.get("z"), backward));
     }
 
     float[] y(Map<String, HostTensor> inputs) {
@@ -121,6 +94,44 @@ class SelectiveScanTest {
     }
   }
 
+  private static ScanInputs way(Map<String, Tensor> x, String suffix) {
+    return new ScanInputs(
+        x.get("u" + suffix),
+        x.get("delta" + suffix),
+        x.get("a" + suffix),
+        x.get("b" + suffix),
+        x.get("c" + suffix),
+        x.get("d" + suffix),
+        x.get("bias" + suffix));
+  }
+
+  /** y, and gradients of Σ weights·y by name. */
+  private static Map<String, float[]> compiled(
+      Map<String, HostTensor> inputs,
+      EngineOptions options,
+      BiFunction<Graph, Map<String, Tensor>, Tensor> words) {
+    Graph g = new Graph(Graph.Mode.TRAINING, 1);
+    Map<String, Tensor> x = new LinkedHashMap<>();
+    inputs.forEach((name, value) -> x.put(name, g.input(name, value.shape())));
+    Tensor y = words.apply(g, x);
+    g.output("y", y);
+    x.forEach(
+        (name, tensor) -> {
+          if (!name.equals("weights")) {
+            g.requestGradient(tensor);
+          }
+        });
+    g.loss(g.sum(g.multiply(y, x.get("weights"))));
+    try (Engine engine = Engines.open("compiled", g, OptimizerConfig.plainSgd(), options)) {
+      Map<String, float[]> results = new LinkedHashMap<>();
+      results.put("y", engine.forwardBackward(inputs).get("y").floats());
+      for (Tensor input : g.requestedGradients()) {
+        results.put(input.name(), engine.gradient(input.name()).floats());
+      }
+      return results;
+    }
+  }
+
   private static double silu(double z) {
     return z / (1 + Math.exp(-z));
   }
@@ -136,7 +147,7 @@ class SelectiveScanTest {
     return doubles;
   }
 
-  // Chunks have 32 tokens, blocks 16 channels, spans some blocks.
+  // Chunks have 16 tokens, blocks 16 channels, spans some blocks.
   @ParameterizedTest
   @CsvSource({
     "1, 1, 1, 1, false",
@@ -184,6 +195,45 @@ class SelectiveScanTest {
               assertThat(shared.get(name)).as(name).containsExactly(values);
               assertThat(poisoned.get(name)).as(name).containsExactly(values);
             });
+  }
+
+  /** Whatever the first way is: the other's inputs have names that end in 2. */
+  @ParameterizedTest
+  @CsvSource({"1, 5, 3, 9, false", "3, 130, 16, 50, true", "2, 17, 18, 33, false"})
+  void bothWaysAreTheSumOfEach(int batch, int channels, int states, int length, boolean backward) {
+    Scan first = new Scan(batch, channels, states, length, backward);
+    Scan second = new Scan(batch, channels, states, length, !backward);
+    Map<String, HostTensor> inputs = new LinkedHashMap<>(first.inputs());
+    Map<String, HostTensor> others = new LinkedHashMap<>(first.inputs());
+    for (String name : List.of("u", "delta", "a", "b", "c", "d", "bias")) {
+      HostTensor other = Draw.normal(20 + inputs.size(), inputs.get(name).shape());
+      if (name.equals("a")) {
+        for (int i = 0; i < other.floats().length; i++) {
+          other.floats()[i] = -Math.abs(other.floats()[i]);
+        }
+      }
+      others.put(name, other);
+      inputs.put(name + "2", other);
+    }
+    BiFunction<Graph, Map<String, Tensor>, Tensor> words =
+        (g, x) -> g.selectiveScan(way(x, ""), way(x, "2"), x.get("z"), backward);
+    Map<String, float[]> found = compiled(inputs, ONE, words);
+    Map<String, float[]> one = first.compiled(first.inputs(), ONE);
+    Map<String, float[]> two = second.compiled(others, ONE);
+    for (String name : List.of("y", "z")) {
+      for (int i = 0; i < found.get(name).length; i++) {
+        float sum = one.get(name)[i] + two.get(name)[i];
+        assertThat(found.get(name)[i])
+            .as("%s[%d]", name, i)
+            .isCloseTo(sum, within(1e-5f * (1 + Math.abs(sum))));
+      }
+    }
+    for (String name : List.of("u", "delta", "a", "b", "c", "d", "bias")) {
+      assertThat(found.get(name)).as(name).containsExactly(one.get(name));
+      assertThat(found.get(name + "2")).as(name).containsExactly(two.get(name));
+    }
+    compiled(inputs, ONE.withThreads(2).withPoison(), words)
+        .forEach((name, values) -> assertThat(values).as(name).containsExactly(found.get(name)));
   }
 
   @ParameterizedTest
