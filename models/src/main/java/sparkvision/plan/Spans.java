@@ -26,7 +26,7 @@ final class Spans {
   static final int CHUNK = 16;
 
   /** Items that are wanted, if there is so much to share out. */
-  private static final int ITEMS = 16;
+  private static final int ITEMS = 8;
 
   /** Blocks of an item at least, since summing over their channels has its price. */
   private static final int FEWEST = 6;
