@@ -268,9 +268,9 @@ final class GradientSharing implements AutoCloseable {
     }
   }
 
-  /** What the threshold has kept back so far. */
-  float[] residual() {
-    return encoder.residual();
+  /** Adds what the threshold has kept back, so many times, to the weights: nothing waits then. */
+  void handOver(float[] weights, float times) {
+    encoder.handOver(weights, times);
   }
 
   Traffic traffic() {

@@ -21,8 +21,10 @@
  *   <li>A loop of vectors that the compiler inlines into a long caller may leave them on the heap,
  *       in one process and not in the next: 11 µs in place of 3 for a chunk of a scan and its
  *       gradient. Each loop is therefore compiled on its own ({@code Vectors}).
- *   <li>Arrays on the heap rarely begin where a cache line does: every vector of 64 bytes then lies
- *       in two, which costs the scan's gradient about a third of its time (Granite Rapids).
+ *   <li>Arrays on the heap rarely begin where a cache line does, and every vector of 64 bytes then
+ *       lies in two: a state of the scan took 20.7 ns forward and back, in an array of a region of
+ *       its own ({@code Room}) 12.8. Of a step of Vim-Ti that is a third; a sixth copies rows, at
+ *       the 9 GB/s that one core gets beyond its own cache (Ice Lake).
  *   <li>Numbers below 2⁻¹²⁶ cost some hundred cycles each: with those of gradients that fade along
  *       the tokens the gradient of Vim-Ti's scans took five times the forward pass.
  *   <li>ND4J is never called here, so there is one OpenMP runtime at work.
