@@ -268,9 +268,9 @@ final class GradientSharing implements AutoCloseable {
     }
   }
 
-  /** Adds what the threshold has kept back, so many times, to the weights: nothing waits then. */
-  void handOver(float[] weights, float times) {
-    encoder.handOver(weights, times);
+  /** What the threshold has kept back so far. */
+  float[] residual() {
+    return encoder.residual();
   }
 
   Traffic traffic() {

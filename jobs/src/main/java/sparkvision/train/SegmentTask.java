@@ -303,11 +303,14 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         outer.load(read(hadoop, Checkpoint.OUTER));
       }
       // A rank more than there were owes nothing yet.
-      float[] residual = exchange.residual();
-      if (residual.length > 0 && rank < plan.restoreRanks()) {
+      if (residual().length > 0 && rank < plan.restoreRanks()) {
         float[] values = read(hadoop, Checkpoint.residualFile(rank)).get(RESIDUAL).floats();
-        System.arraycopy(values, 0, residual, 0, values.length);
+        System.arraycopy(values, 0, residual(), 0, values.length);
       }
+    }
+
+    private float[] residual() {
+      return sharing == null ? exchange.residual() : sharing.residual();
     }
 
     Report run() throws IOException {
@@ -425,10 +428,6 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
 
     private Exchange.Decision averageParameters(long behind, double learningRate) {
       engine.readAveraged(exchanged);
-      if (sharing != null) {
-        // Updates add up over ranks, and this will be divided by their number.
-        sharing.handOver(exchanged, plan.ranks());
-      }
       RoundReport report = report(behind, learningRate, outer.drift(exchanged));
       exchanging.start();
       requireFinite("weight", exchanged, behind, rank, learningRate);
@@ -489,7 +488,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         }
       }
       parts.add(Checkpoint.optimizerFile(rank), engine.optimizerState());
-      float[] residual = exchange.residual();
+      float[] residual = residual();
       if (residual.length > 0) {
         parts.add(
             Checkpoint.residualFile(rank),

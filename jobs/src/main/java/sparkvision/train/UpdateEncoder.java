@@ -50,17 +50,9 @@ final class UpdateEncoder {
     this.residual = new float[size];
   }
 
-  /** What waits for later updates. */
+  /** What waits for later updates; writing into it replaces it. */
   float[] residual() {
     return residual;
-  }
-
-  /** {@code target} grows by {@code times} what waits, and nothing waits then. */
-  void handOver(float[] target, float times) {
-    for (int i = 0; i < residual.length; i++) {
-      target[i] += times * residual[i];
-      residual[i] = 0;
-    }
   }
 
   /**
