@@ -228,10 +228,7 @@ final class GradientSharing implements AutoCloseable {
     }
   }
 
-  /**
-   * Sends what of an update passes the threshold to all other ranks, and replaces {@code update} by
-   * it: the sender's weights move by the same as the others'.
-   */
+  /** Sends what of an update, and of those before, passes the threshold to all other ranks. */
   void share(float[] update) {
     INDArray message = encoder.encode(update);
     steps++;
@@ -268,9 +265,9 @@ final class GradientSharing implements AutoCloseable {
     }
   }
 
-  /** What the threshold has kept back so far. */
-  float[] residual() {
-    return encoder.residual();
+  /** All weights have been averaged, and with them what the threshold had kept back so far. */
+  void averaged() {
+    encoder.clear();
   }
 
   Traffic traffic() {

@@ -303,14 +303,11 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         outer.load(read(hadoop, Checkpoint.OUTER));
       }
       // A rank more than there were owes nothing yet.
-      if (residual().length > 0 && rank < plan.restoreRanks()) {
+      float[] residual = exchange.residual();
+      if (residual.length > 0 && rank < plan.restoreRanks()) {
         float[] values = read(hadoop, Checkpoint.residualFile(rank)).get(RESIDUAL).floats();
-        System.arraycopy(values, 0, residual(), 0, values.length);
+        System.arraycopy(values, 0, residual, 0, values.length);
       }
-    }
-
-    private float[] residual() {
-      return sharing == null ? exchange.residual() : sharing.residual();
     }
 
     Report run() throws IOException {
@@ -437,11 +434,17 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
       requireFinite("mean weight", exchanged, behind, rank, learningRate);
       engine.writeAveraged(exchanged);
       System.arraycopy(exchanged, 0, weights, 0, weights.length);
+      if (sharing != null) {
+        sharing.averaged();
+      }
       exchanging.stop();
       return decision;
     }
 
-    /** Of the optimizer's step, this rank takes what it sends, and what others have sent. */
+    /**
+     * Sends what passes the threshold of the optimizer's step, and takes what others have sent.
+     * What waits is in this rank's own weights already, and becomes the others' by averaging.
+     */
     private void share(boolean last) {
       exchanging.start();
       engine.readAveraged(exchanged);
@@ -449,9 +452,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         update[i] = exchanged[i] - weights[i];
       }
       sharing.share(update);
-      for (int i = 0; i < weights.length; i++) {
-        weights[i] += update[i];
-      }
+      System.arraycopy(exchanged, 0, weights, 0, weights.length);
       if (last) {
         sharing.settle();
       }
@@ -488,7 +489,7 @@ final class SegmentTask extends AbstractFunction1<Iterator<Integer>, Iterator<by
         }
       }
       parts.add(Checkpoint.optimizerFile(rank), engine.optimizerState());
-      float[] residual = residual();
+      float[] residual = exchange.residual();
       if (residual.length > 0) {
         parts.add(
             Checkpoint.residualFile(rank),

@@ -1,5 +1,6 @@
 package sparkvision.train;
 
+import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 import org.deeplearning4j.optimize.solvers.accumulation.EncodingHandler;
 import org.deeplearning4j.optimize.solvers.accumulation.encoding.residual.NoOpResidualPostProcessor;
@@ -27,7 +28,6 @@ final class UpdateEncoder {
 
   private final EncodingHandler handler;
   private final INDArray pending;
-  private final INDArray decoded;
   private final float[] residual;
   private int updates;
 
@@ -46,17 +46,21 @@ final class UpdateEncoder {
             null,
             false);
     this.pending = Nd4j.create(DataType.FLOAT, size);
-    this.decoded = Nd4j.create(DataType.FLOAT, size);
     this.residual = new float[size];
   }
 
-  /** What waits for later updates; writing into it replaces it. */
+  /** What waits for later updates. */
   float[] residual() {
     return residual;
   }
 
+  /** Nothing waits any more. */
+  void clear() {
+    Arrays.fill(residual, 0);
+  }
+
   /**
-   * Encodes an update and what has waited, and replaces {@code update} by what the message says.
+   * Encodes an update and what has waited.
    *
    * @return null if no number passed the threshold
    */
@@ -67,11 +71,6 @@ final class UpdateEncoder {
     write(residual, pending);
     INDArray message = handler.encodeUpdates(updates++, 0, pending);
     read(pending, residual);
-    decoded.assign(0);
-    if (message != null) {
-      decode(message, decoded);
-    }
-    read(decoded, update);
     return message;
   }
 

@@ -72,10 +72,6 @@ class ParameterServerTest {
         new CheckpointStore(CLUSTER.files(), new Path(RUN)).newest(skipped -> {}).orElseThrow();
     RunState state = newest.state(RunState.class);
     assertThat(state.step()).isEqualTo(80);
-    for (int rank = 0; rank < 2; rank++) {
-      Path waiting = new Path(newest.directory(), Checkpoint.residualFile(rank));
-      assertThat(CLUSTER.files().exists(waiting)).as("what waits on rank %d", rank).isTrue();
-    }
     // Four classes; the network sees them 20 times.
     assertThat(state.history().epochs().get(19).validationScore()).isGreaterThan(0.5);
   }
