@@ -72,7 +72,10 @@ class UpdateEncoderTest {
       assertThat(rest).isCloseTo(1e-4f, within(1e-6f));
     }
     encoder.clear();
-    Arrays.fill(update, 0.95e-3f);
-    assertThat(encoder.encode(update)).as("below the threshold without what waited").isNull();
+    Arrays.fill(update, 2e-4f);
+    encoder.encode(update);
+    assertThat(encoder.residual())
+        .as("the second update, and nothing of the first")
+        .isEqualTo(update);
   }
 }
