@@ -57,6 +57,11 @@ final class UpdatesTransport extends AeronUdpTransport {
               Thread.currentThread().interrupt();
             } catch (IOException e) {
               throw new IllegalStateException("Cannot send an update: " + e, e);
+            } catch (RuntimeException e) {
+              // Aeron may close what a thread is just using; uncaught, it would end the executor.
+              if (!shutdownFlag.get()) {
+                throw e;
+              }
             }
           });
     }
