@@ -21,6 +21,7 @@ import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import sparkvision.DaemonThreads;
 import sparkvision.JobException;
 import sparkvision.JobException.Exit;
 
@@ -53,12 +54,7 @@ public final class RunLock implements AutoCloseable {
   private final Path path;
   private final Owner owner;
   private final ScheduledExecutorService heart =
-      Executors.newSingleThreadScheduledExecutor(
-          task -> {
-            Thread thread = new Thread(task, "run-lock");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newSingleThreadScheduledExecutor(DaemonThreads.named("run-lock"));
 
   private RunLock(FileSystem files, Path path, Owner owner) {
     this.files = files;

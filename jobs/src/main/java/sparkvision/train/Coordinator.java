@@ -25,6 +25,7 @@ import org.apache.spark.network.server.OneForOneStreamManager;
 import org.apache.spark.network.server.RpcHandler;
 import org.apache.spark.network.server.StreamManager;
 import org.apache.spark.network.server.TransportServer;
+import sparkvision.DaemonThreads;
 import sparkvision.JobException.Exit;
 import sparkvision.data.TaskBytes;
 
@@ -57,12 +58,7 @@ final class Coordinator implements Closeable {
   private final String host;
   private final long token = UUID.randomUUID().getMostSignificantBits();
   private final ScheduledExecutorService watch =
-      Executors.newSingleThreadScheduledExecutor(
-          task -> {
-            Thread thread = new Thread(task, "round-deadline");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newSingleThreadScheduledExecutor(DaemonThreads.named("round-deadline"));
 
   // What is being gathered; guarded by this.
   private final DriverLink.Peer[] peers;

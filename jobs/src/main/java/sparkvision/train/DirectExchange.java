@@ -316,9 +316,6 @@ final class DirectExchange implements Exchange {
     }
   }
 
-  // Methods of their own: the compiler makes vectors of such a loop, but not within a longer
-  // method.
-
   private static void add(float[] sum, float[] source, int offset, int length) {
     for (int i = 0; i < length; i++) {
       sum[i] += source[offset + i];

@@ -18,6 +18,7 @@ import org.apache.spark.network.client.RpcResponseCallback;
 import org.apache.spark.network.client.TransportClient;
 import org.apache.spark.network.client.TransportClientFactory;
 import org.apache.spark.network.server.NoOpRpcHandler;
+import sparkvision.DaemonThreads;
 import sparkvision.data.TaskBytes;
 
 /**
@@ -68,12 +69,7 @@ final class DriverLink implements AutoCloseable {
   private final TransportClientFactory factory;
   private final TransportClient client;
   private final ScheduledExecutorService heart =
-      Executors.newSingleThreadScheduledExecutor(
-          task -> {
-            Thread thread = new Thread(task, "exchange-heartbeat");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newSingleThreadScheduledExecutor(DaemonThreads.named("exchange-heartbeat"));
   private final AtomicLong bytes = new AtomicLong();
   private volatile String phase = "starting";
   private volatile long beatNanos;

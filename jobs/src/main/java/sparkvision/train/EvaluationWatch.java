@@ -16,6 +16,7 @@ import org.apache.spark.scheduler.SparkListenerExecutorMetricsUpdate;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.apache.spark.scheduler.SparkListenerTaskEnd;
 import org.apache.spark.scheduler.SparkListenerTaskStart;
+import sparkvision.DaemonThreads;
 
 /**
  * Sees to it that an evaluation does not wait for ever: an executor that Spark has not heard for
@@ -28,12 +29,7 @@ final class EvaluationWatch extends SparkListener {
   private final long deadlineNanos;
   private final Consumer<String> note;
   private final ScheduledExecutorService watch =
-      Executors.newSingleThreadScheduledExecutor(
-          task -> {
-            Thread thread = new Thread(task, "evaluation-deadline");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newSingleThreadScheduledExecutor(DaemonThreads.named("evaluation-deadline"));
 
   private final String group = "evaluation " + UUID.randomUUID();
 

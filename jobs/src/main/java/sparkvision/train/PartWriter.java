@@ -16,6 +16,7 @@ import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import sparkvision.DaemonThreads;
 import sparkvision.checkpoint.Part;
 import sparkvision.weights.HostTensor;
 import sparkvision.weights.Safetensors;
@@ -29,12 +30,7 @@ public final class PartWriter implements AutoCloseable {
   private final Configuration hadoop;
   private final int timeoutSeconds;
   private final ExecutorService thread =
-      Executors.newSingleThreadExecutor(
-          task -> {
-            Thread writer = new Thread(task, "checkpoint-parts");
-            writer.setDaemon(true);
-            return writer;
-          });
+      Executors.newSingleThreadExecutor(DaemonThreads.named("checkpoint-parts"));
   private Future<?> writing = CompletableFuture.completedFuture(null);
 
   /**

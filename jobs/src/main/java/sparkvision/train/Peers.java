@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import sparkvision.DaemonThreads;
 
 /**
  * Plain sockets from each executor to each other: whether names resolve, ports are open, and how
@@ -26,12 +27,7 @@ final class Peers implements Closeable {
 
   private final ServerSocket server;
   private final ExecutorService threads =
-      Executors.newCachedThreadPool(
-          task -> {
-            Thread thread = new Thread(task, "preflight-peer");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newCachedThreadPool(DaemonThreads.named("preflight-peer"));
 
   /**
    * Listens on {@code host}, as Spark calls this executor's machine.

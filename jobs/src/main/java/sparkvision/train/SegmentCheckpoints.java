@@ -9,6 +9,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.apache.hadoop.fs.Path;
+import sparkvision.DaemonThreads;
 import sparkvision.JobException;
 import sparkvision.JobException.Exit;
 import sparkvision.checkpoint.CheckpointStore;
@@ -33,12 +34,7 @@ final class SegmentCheckpoints implements AutoCloseable {
   private final TrainListener listener;
   private final BooleanSupplier stopping;
   private final ExecutorService thread =
-      Executors.newSingleThreadExecutor(
-          task -> {
-            Thread committer = new Thread(task, "checkpoint-commit");
-            committer.setDaemon(true);
-            return committer;
-          });
+      Executors.newSingleThreadExecutor(DaemonThreads.named("checkpoint-commit"));
 
   // Guarded by this.
   private final SegmentTask.Written[] written;
