@@ -17,19 +17,16 @@ final class PlainScanLoops implements ScanLoops {
   static final float POWER_5 = 0.0013264727f;
 
   @Override
-  public void softplus(float[] m, int x, int shift, int width, int tokens, int raw, int y) {
-    for (int i = 0; i < tokens * width; i++) {
-      float value = m[x + i] + m[shift + i % width];
-      m[raw + i] = value;
-      m[y + i] = Math.max(value, 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(value), -LOG2_E));
+  public void silu(float[] m, int x, int count, int y) {
+    for (int i = 0; i < count; i++) {
+      m[y + i] = m[x + i] * sigmoid(m[x + i]);
     }
   }
 
   @Override
-  public void softplusGradient(float[] m, int raw, int width, int tokens, int g, int ofShift) {
-    for (int i = 0; i < tokens * width; i++) {
-      m[g + i] *= sigmoid(m[raw + i]);
-      m[ofShift + i % width] += m[g + i];
+  public void siluGradient(float[] m, int x, int g, int count) {
+    for (int i = 0; i < count; i++) {
+      m[x + i] = m[g + i] * siluSlope(m[x + i]);
     }
   }
 
@@ -38,34 +35,9 @@ final class PlainScanLoops implements ScanLoops {
     return (x < 0 ? power : 1) / (power + 1);
   }
 
-  @Override
-  public void gate(float[] m, int x, int z, int count, int y) {
-    for (int i = 0; i < count; i++) {
-      m[y + i] = m[x + i] * (m[z + i] * sigmoid(m[z + i]));
-    }
-  }
-
-  @Override
-  public void gateGradient(float[] m, int x, int z, int g, int count) {
-    for (int i = 0; i < count; i++) {
-      float share = sigmoid(m[z + i]);
-      float slope = share * Math.fma(m[z + i], 1 - share, 1);
-      m[z + i] = m[g + i] * m[x + i] * slope;
-    }
-  }
-
-  @Override
-  public void add(float[] m, int x, int count, int y) {
-    for (int i = 0; i < count; i++) {
-      m[y + i] += m[x + i];
-    }
-  }
-
-  @Override
-  public void dropSmall(float[] m, int gradient, int count) {
-    for (int i = gradient; i < gradient + count; i++) {
-      m[i] = orZero(m[i]);
-    }
+  private static float siluSlope(float x) {
+    float share = sigmoid(x);
+    return share * Math.fma(x, 1 - share, 1);
   }
 
   @Override
@@ -105,38 +77,56 @@ final class PlainScanLoops implements ScanLoops {
     }
   }
 
-  @Override
-  public void enter(float[] m, Places p, int width, int tokens) {
-    for (int i = 0; i < tokens * width; i++) {
-      m[p.drive + i] = m[p.u + i] * m[p.delta + i];
-      m[p.y + i] = m[p.u + i] * m[p.d + i % width];
+  /** What is done with a number of a row and those of its token and channel. */
+  private interface Each {
+    void run(int i, int column, int places);
+  }
+
+  private static void each(Places p, int width, int tokens, Each each) {
+    for (int t = 0; t < tokens; t++) {
+      for (int column = 0; column < width; column++) {
+        each.run(t * width + column, column, p.row(column) + t * Places.ROW);
+      }
     }
   }
 
   @Override
-  public void enterGradient(float[] m, Places p, int width, int tokens) {
-    for (int i = 0; i < tokens * width; i++) {
-      int column = i % width;
-      float ofY = m[p.ofY + i];
-      float ofDrive = m[p.ofDrive + i];
-      m[p.ofU + i] = Math.fma(ofDrive, m[p.delta + i], ofY * m[p.d + column]);
-      m[p.ofDelta + i] = Math.fma(ofDrive, m[p.u + i], m[p.ofDelta + i]);
-      m[p.ofD + column] = Math.fma(ofY, m[p.u + i], m[p.ofD + column]);
-    }
+  public void softplus(float[] m, Places p, int x, int shift, int width, int tokens) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> {
+          float value = m[x + i] + m[shift + column];
+          m[x + i] = value;
+          m[r + Places.DELTA] =
+              Math.max(value, 0) + PlainGridLoops.logOfOnePlus(power(Math.abs(value), -LOG2_E));
+        });
   }
 
   @Override
-  public void scan(float[] m, Places p, int block, int width, int tokens) {
+  public void enter(float[] m, Places p, int u, int d, int width, int tokens) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> {
+          m[r + Places.DRIVE] = m[u + i] * m[r + Places.DELTA];
+          m[r + Places.Y] = m[u + i] * m[d + column];
+        });
+  }
+
+  @Override
+  public void scan(float[] m, Places p, int block, int tokens) {
     for (int t = 0; t < tokens; t++) {
       for (int lane = 0; lane < COLUMNS; lane++) {
-        int i = t * width + block * COLUMNS + lane;
+        int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
         for (int n = 0; n < p.states; n++) {
-          int a = p.a(block) + n * COLUMNS + lane;
           int h = p.h(block) + n * COLUMNS + lane;
-          int perToken = perToken(n, t, tokens);
-          float kept = power(m[p.delta + i], m[a]) * m[h];
-          m[h] = Math.fma(m[p.drive + i], m[p.b + perToken], kept);
-          m[p.y + i] = Math.fma(m[h], m[p.c + perToken], m[p.y + i]);
+          int perToken = Places.perToken(n, t, tokens);
+          float kept = power(m[row + Places.DELTA], m[p.a(block) + n * COLUMNS + lane]) * m[h];
+          m[h] = Math.fma(m[row + Places.DRIVE], m[p.b + perToken], kept);
+          m[row + Places.Y] = Math.fma(m[h], m[p.c + perToken], m[row + Places.Y]);
         }
       }
     }
@@ -149,71 +139,154 @@ final class PlainScanLoops implements ScanLoops {
   static float power(float a, float b) {
     float shifted = Math.fma(a, b, PlainGridLoops.ROUNDER);
     float r = Math.fma(a, b, PlainGridLoops.ROUNDER - shifted);
-    float series = Math.fma(POWER_5, r, POWER_4);
-    series = Math.fma(series, r, POWER_3);
-    series = Math.fma(series, r, POWER_2);
-    series = Math.fma(series, r, POWER_1);
-    series = Math.fma(series, r, 1);
+    float square = r * r;
+    float high = Math.fma(POWER_5, r, POWER_4);
+    float middle = Math.fma(POWER_3, r, POWER_2);
+    float low = Math.fma(POWER_1, r, 1);
+    float series = Math.fma(Math.fma(high, square, middle), square, low);
     int power = Math.max(Float.floatToRawIntBits(shifted), LEAST_POWER) << 23;
     return Float.intBitsToFloat(Float.floatToRawIntBits(series) + power);
+  }
+
+  @Override
+  public void sumDelta(float[] m, Places p, int width, int tokens, int sums) {
+    each(p, width, tokens, (i, column, r) -> m[sums + column] += m[r + Places.DELTA]);
+  }
+
+  @Override
+  public void add(float[] m, Places p, int x, int width, int tokens) {
+    each(p, width, tokens, (i, column, r) -> m[r + Places.Y] += m[x + i]);
+  }
+
+  @Override
+  public void leave(float[] m, Places p, int width, int tokens, int y) {
+    each(p, width, tokens, (i, column, r) -> m[y + i] = m[r + Places.Y]);
+  }
+
+  @Override
+  public void gate(float[] m, Places p, int z, int width, int tokens) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> m[z + i] = m[r + Places.Y] * (m[z + i] * sigmoid(m[z + i])));
+  }
+
+  @Override
+  public void gateBack(float[] m, Places p, int z, int g, int width, int tokens) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> {
+          m[r + Places.OF_Y] = orZero(orZero(m[g + i]) * (m[z + i] * sigmoid(m[z + i])));
+          m[r + Places.OF_DRIVE] = 0;
+          m[r + Places.OF_POWER] = 0;
+        });
   }
 
   private static float orZero(float gradient) {
     return Math.abs(gradient) < LEAST_GRADIENT ? 0 : gradient;
   }
 
-  private static int perToken(int state, int t, int tokens) {
-    return (state / COLUMNS * tokens + t) * COLUMNS + state % COLUMNS;
-  }
-
   @Override
-  public void scanAgain(float[] m, Places p, int block, int width, int tokens) {
-    for (int t = 0; t < tokens; t++) {
+  public void scanBack(float[] m, Places p, int block, int tokens) {
+    for (int n = 0; n < p.states; n++) {
       for (int lane = 0; lane < COLUMNS; lane++) {
-        int i = t * width + block * COLUMNS + lane;
-        float ofY = orZero(m[p.ofY + i]);
-        for (int n = 0; n < p.states; n++) {
-          int a = p.a(block) + n * COLUMNS + lane;
-          int h = p.h(block) + n * COLUMNS + lane;
-          int part = (t * p.states + n) * COLUMNS + lane;
-          int perToken = perToken(n, t, tokens);
-          float decay = power(m[p.delta + i], m[a]);
-          m[p.decays + part] = decay;
-          m[p.keeps + part] = decay * m[h];
-          m[h] = Math.fma(m[p.drive + i], m[p.b + perToken], m[p.keeps + part]);
-          m[p.ofC + part] = Math.fma(ofY, m[h], m[p.ofC + part]);
-          m[p.y + i] = Math.fma(m[h], m[p.c + perToken], m[p.y + i]);
+        scanAgain(m, p, block, n, lane, tokens);
+        for (int t = tokens - 1; t >= 0; t--) {
+          scanBack(m, p, block, n, lane, tokens, t);
         }
+        int ofH = p.ofH(block) + n * COLUMNS + lane;
+        m[ofH] = orZero(m[ofH]);
+      }
+    }
+  }
+
+  private static void scanAgain(float[] m, Places p, int block, int n, int lane, int tokens) {
+    float a = m[p.a(block) + n * COLUMNS + lane];
+    int h = p.h(block) + n * COLUMNS + lane;
+    for (int t = 0; t < tokens; t++) {
+      int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
+      int part = p.parts + (t * 4 + n % 2 * 2) * COLUMNS + lane;
+      int ofC = p.ofStates + (Places.ofStates(n, t, tokens) + 1) * COLUMNS + lane;
+      int perToken = Places.perToken(n, t, tokens);
+      m[part] = power(m[row + Places.DELTA], a);
+      m[part + COLUMNS] = m[part] * m[h];
+      m[h] = Math.fma(m[row + Places.DRIVE], m[p.b + perToken], m[part + COLUMNS]);
+      m[ofC] = Math.fma(m[row + Places.OF_Y], m[h], m[ofC]);
+      m[row + Places.Y] = Math.fma(m[h], m[p.c + perToken], m[row + Places.Y]);
+    }
+  }
+
+  private static void scanBack(float[] m, Places p, int block, int n, int lane, int tokens, int t) {
+    int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
+    int part = p.parts + (t * 4 + n % 2 * 2) * COLUMNS + lane;
+    int ofB = p.ofStates + Places.ofStates(n, t, tokens) * COLUMNS + lane;
+    int perToken = Places.perToken(n, t, tokens);
+    int state = n * COLUMNS + lane;
+    int ofA = p.ofA(block) + state;
+    int ofH = p.ofH(block) + state;
+    float ofState = Math.fma(m[row + Places.OF_Y], m[p.c + perToken], m[ofH]);
+    float ofExponent = ofState * m[part + COLUMNS];
+    m[ofH] = ofState * m[part];
+    m[ofB] = Math.fma(ofState, m[row + Places.DRIVE], m[ofB]);
+    m[row + Places.OF_DRIVE] = Math.fma(ofState, m[p.b + perToken], m[row + Places.OF_DRIVE]);
+    m[row + Places.OF_POWER] =
+        Math.fma(ofExponent, m[p.a(block) + state], m[row + Places.OF_POWER]);
+    m[ofA] = Math.fma(ofExponent, m[row + Places.DELTA], m[ofA]);
+  }
+
+  @Override
+  public void carryBack(float[] m, Places p, int block, int tokens) {
+    for (int n = 0; n < p.states; n++) {
+      for (int lane = 0; lane < COLUMNS; lane++) {
+        float a = m[p.a(block) + n * COLUMNS + lane];
+        int ofH = p.ofH(block) + n * COLUMNS + lane;
+        for (int t = tokens - 1; t >= 0; t--) {
+          int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
+          float c = m[p.c + Places.perToken(n, t, tokens)];
+          m[ofH] = Math.fma(m[row + Places.OF_Y], c, m[ofH]) * power(m[row + Places.DELTA], a);
+        }
+        m[ofH] = orZero(m[ofH]);
       }
     }
   }
 
   @Override
-  public void scanBack(float[] m, Places p, int block, int width, int tokens) {
-    for (int first = 0; first < p.states; first += COLUMNS) {
-      int end = Math.min(p.states, first + COLUMNS);
-      for (int t = tokens - 1; t >= 0; t--) {
-        for (int lane = 0; lane < COLUMNS; lane++) {
-          int i = t * width + block * COLUMNS + lane;
-          float ofY = orZero(m[p.ofY + i]);
-          float ofDelta = 0;
-          for (int n = first; n < end; n++) {
-            int state = n * COLUMNS + lane;
-            int ofH = p.ofH(block) + state;
-            int ofA = p.ofA(block) + state;
-            int part = t * p.states * COLUMNS + state;
-            int perToken = perToken(n, t, tokens);
-            float ofState = orZero(Math.fma(ofY, m[p.c + perToken], m[ofH]));
-            m[ofH] = ofState * m[p.decays + part];
-            m[p.ofB + part] = Math.fma(ofState, m[p.drive + i], m[p.ofB + part]);
-            m[p.ofDrive + i] = Math.fma(ofState, m[p.b + perToken], m[p.ofDrive + i]);
-            float ofExponent = ofState * m[p.keeps + part];
-            ofDelta = Math.fma(ofExponent, m[p.a(block) + state], ofDelta);
-            m[ofA] = Math.fma(ofExponent, m[p.delta + i], m[ofA]);
-          }
-          m[p.ofDelta + i] = Math.fma(ofDelta, LN_2, m[p.ofDelta + i]);
-        }
-      }
-    }
+  public void gateGradient(float[] m, Places p, int z, int g, int width, int tokens) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> m[z + i] = m[g + i] * m[r + Places.Y] * siluSlope(m[z + i]));
+  }
+
+  @Override
+  public void enterGradient(float[] m, Places p, int u, int d, int width, int tokens, int ofD) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> {
+          float ofY = m[r + Places.OF_Y];
+          float ofDrive = m[r + Places.OF_DRIVE];
+          float input = m[u + i];
+          m[r + Places.OF_POWER] = Math.fma(ofDrive, input, LN_2 * m[r + Places.OF_POWER]);
+          m[u + i] = Math.fma(ofDrive, m[r + Places.DELTA], ofY * m[d + column]);
+          m[ofD + column] = Math.fma(ofY, input, m[ofD + column]);
+        });
+  }
+
+  @Override
+  public void softplusGradient(float[] m, Places p, int x, int width, int tokens, int ofShift) {
+    each(
+        p,
+        width,
+        tokens,
+        (i, column, r) -> {
+          m[x + i] = m[r + Places.OF_POWER] * sigmoid(m[x + i]);
+          m[ofShift + column] += m[x + i];
+        });
   }
 }

@@ -5,11 +5,9 @@ package sparkvision.kernels;
  *
  * <p>All numbers are in one array, and an index says where some of them begin (see {@link Room}).
  *
- * <p>The loops work on <em>rows</em>: a row per token, of {@code width} numbers, one per channel;
- * what belongs to channels alone is one such row. A scan takes a block of {@link #COLUMNS}
- * channels. It has its numbers per channel and state as rows of as many columns, a row per state,
- * and those per token and state as one such block after the other, a row per token, of which each
- * has the next states as its columns.
+ * <p>What is read and written is in <em>rows</em>: a row per token, of {@code width} numbers, one
+ * per channel; what belongs to channels alone is one such row. What a scan computes with is in
+ * {@link Places}, by blocks of {@link #COLUMNS} channels.
  */
 public interface ScanLoops {
 
@@ -24,23 +22,11 @@ public interface ScanLoops {
     return Choice.BEST;
   }
 
-  /** raw = x + shift of the column; y = log(1 + exp(raw)). */
-  void softplus(float[] numbers, int x, int shift, int width, int tokens, int raw, int y);
+  /** y = silu(x), {@code count} times, a multiple of {@link #COLUMNS}. */
+  void silu(float[] numbers, int x, int count, int y);
 
-  /** Multiplies g by the slope of softplus at {@code raw}; {@code ofShift} grows by its columns. */
-  void softplusGradient(float[] numbers, int raw, int width, int tokens, int g, int ofShift);
-
-  /** y = x·silu(z), {@code count} times, a multiple of {@link #COLUMNS}. */
-  void gate(float[] numbers, int x, int z, int count, int y);
-
-  /** z becomes the gradient with respect to z of what {@link #gate} gave, whose gradient is g. */
-  void gateGradient(float[] numbers, int x, int z, int g, int count);
-
-  /** y grows by x, {@code count} times. */
-  void add(float[] numbers, int x, int count, int y);
-
-  /** What of a gradient is nearer to zero than 2⁻⁷⁸ becomes zero. */
-  void dropSmall(float[] numbers, int gradient, int count);
+  /** x becomes the gradient with respect to x of {@link #silu}, whose own is g. */
+  void siluGradient(float[] numbers, int x, int g, int count);
 
   /**
    * y_t = bias + Σ weight_i·x_{t + i}.
@@ -71,77 +57,69 @@ public interface ScanLoops {
 
   /** Where a scan of some tokens has its numbers. */
   final class Places {
-    final int states;
 
-    /** The input. */
-    public final int u;
+    /**
+     * Numbers of a token in a block: {@link #COLUMNS} of each of the next ones, by channel; a power
+     * of two, since an index that grows by such a one is checked once for a loop.
+     */
+    static final int ROW = 8 * COLUMNS;
 
-    /** At least 0. */
-    public final int delta;
+    static final int DELTA = 0; // at least 0
+    static final int DRIVE = COLUMNS; // the input times delta
+    static final int Y = 2 * COLUMNS;
+    static final int OF_Y = 3 * COLUMNS; // the gradient of y, as the next ones of others
+    static final int OF_DRIVE = 4 * COLUMNS;
+    static final int OF_POWER = 5 * COLUMNS; // of log2 of e to the power of delta
 
-    /** The input times delta. */
-    public final int drive;
+    /** States, an even number: one more than there are, with zeros, if that is odd. */
+    public final int states;
 
-    public final int y;
-
-    /** A number per channel, as its gradient: what of the input goes to y directly. */
-    public final int d;
-
-    /** Per token and state. */
+    /** Per token and state: a block's row for a token, of which each has the next states. */
     public final int b;
 
     public final int c;
 
-    // Gradients: that of y is given, the others grow, but that of u is written.
+    /**
+     * The gradients of b and c, which grow: rows of a block in the order of {@link #ofStates(int,
+     * int, int)}, to be {@link #fold}ed.
+     */
+    public final int ofStates;
 
-    public final int ofY;
-    public final int ofU;
-    public final int ofDelta;
-    public final int ofDrive;
-    public final int ofD;
+    // As ofStates, but of two states: 2^(delta_t·a) and 2^(delta_t·a)·h_{t−1}.
+    final int parts;
+
+    private final int tokens;
+    private final int rows;
+    private final int[] blocks; // a, h, and their gradients
+    private final int numbersOfStates;
+
+    /** Rows of a token in {@link #ofStates}. */
+    public static int ofStates(int states) {
+      return 2 * (states + states % 2);
+    }
 
     /**
-     * The gradient of b: a block's row for each token and state, to be {@link #fold}ed, as that of
-     * c.
+     * The row of a state's b, before that of its c: one token after the other for two states, then
+     * for the next two.
      */
-    public final int ofB;
-
-    public final int ofC;
-
-    // As the gradients of b and c.
-    final int decays; // exp(delta_t·a)
-    final int keeps; // exp(delta_t·a)·h_{t−1}
-
-    private final int[] blocks; // a, h, and their gradients
-    private final int numbersOfState;
+    public static int ofStates(int state, int t, int tokens) {
+      return (state / 2 * tokens + t) * 4 + state % 2 * 2;
+    }
 
     /** For at most so many tokens of so many blocks of channels. */
     public Places(Room room, int states, int blocks, int tokens) {
-      int width = blocks * COLUMNS;
-      int rows = tokens * width;
-      int perState = tokens * states * COLUMNS;
+      this.states = states + states % 2;
+      this.tokens = tokens;
       int perToken = (states + COLUMNS - 1) / COLUMNS * tokens * COLUMNS;
-      this.states = states;
-      this.u = room.add(rows);
-      this.delta = room.add(rows);
-      this.drive = room.add(rows);
-      this.y = room.add(rows);
-      this.d = room.add(width);
       this.b = room.add(perToken);
       this.c = room.add(perToken);
-      this.ofY = room.add(rows);
-      this.ofU = room.add(rows);
-      this.ofDelta = room.add(rows);
-      this.ofDrive = room.add(rows);
-      this.ofD = room.add(width);
-      this.ofB = room.add(perState);
-      this.ofC = room.add(perState);
-      this.decays = room.add(perState);
-      this.keeps = room.add(perState);
+      this.rows = room.add(blocks * tokens * ROW);
+      this.parts = room.add(tokens * 4 * COLUMNS);
+      this.ofStates = room.add(tokens * ofStates(states) * COLUMNS);
       this.blocks = new int[blocks];
-      this.numbersOfState = states * COLUMNS + 2 * COLUMNS;
+      this.numbersOfStates = this.states * COLUMNS + 2 * COLUMNS;
       for (int block = 0; block < blocks; block++) {
-        this.blocks[block] = room.add(4 * numbersOfState);
+        this.blocks[block] = room.add(4 * numbersOfStates);
       }
     }
 
@@ -152,33 +130,73 @@ public interface ScanLoops {
 
     /** The states before the first token; become those of the last one. */
     public int h(int block) {
-      return blocks[block] + numbersOfState;
+      return blocks[block] + numbersOfStates;
     }
 
     public int ofA(int block) {
-      return blocks[block] + 2 * numbersOfState;
+      return blocks[block] + 2 * numbersOfStates;
     }
 
     /** What the tokens behind these say of the gradient of h; becomes what these say. */
     public int ofH(int block) {
-      return blocks[block] + 3 * numbersOfState;
+      return blocks[block] + 3 * numbersOfStates;
+    }
+
+    /** The numbers of a channel of the first token. */
+    int row(int column) {
+      return rows + column / COLUMNS * tokens * ROW + column % COLUMNS;
+    }
+
+    /** What belongs to a token and a state, from b or from c, is so far behind their first. */
+    static int perToken(int state, int t, int tokens) {
+      return (state / COLUMNS * tokens + t) * COLUMNS + state % COLUMNS;
     }
   }
 
+  /** x grows by the shift of its column; delta = log(1 + exp(x)). */
+  void softplus(float[] numbers, Places at, int x, int shift, int width, int tokens);
+
   /** drive = delta·u; y = d·u. */
-  void enter(float[] numbers, Places at, int width, int tokens);
+  void enter(float[] numbers, Places at, int u, int d, int width, int tokens);
 
-  /** The gradients of {@link #enter}, of which that of y and of drive are known. */
-  void enterGradient(float[] numbers, Places at, int width, int tokens);
+  /**
+   * h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, token by token: of a
+   * block.
+   */
+  void scan(float[] numbers, Places at, int block, int tokens);
 
-  /** h_t = exp(delta_t·a)·h_{t−1} + drive_t·b_t, and y_t grows by c_t·h_t, token by token. */
-  void scan(float[] numbers, Places at, int block, int width, int tokens);
+  /** Sums grow by the deltas of their columns. */
+  void sumDelta(float[] numbers, Places at, int width, int tokens, int sums);
 
-  /** As {@link #scan}; keeps what {@link #scanBack} needs, and the gradient of c grows. */
-  void scanAgain(float[] numbers, Places at, int block, int width, int tokens);
+  /** y grows by x. */
+  void add(float[] numbers, Places at, int x, int width, int tokens);
 
-  /** The other gradients of {@link #scan}, after {@link #scanAgain}. */
-  void scanBack(float[] numbers, Places at, int block, int width, int tokens);
+  /** Writes y down. */
+  void leave(float[] numbers, Places at, int width, int tokens, int y);
+
+  /** z becomes y·silu(z). */
+  void gate(float[] numbers, Places at, int z, int width, int tokens);
+
+  /**
+   * Before the gradients: what y gets of {@link #gate}, whose gradient is g. What is nearer to zero
+   * than 2⁻⁷⁸ becomes zero there.
+   */
+  void gateBack(float[] numbers, Places at, int z, int g, int width, int tokens);
+
+  /** {@link #scan} of a block and, from the last token to the first, its gradients. */
+  void scanBack(float[] numbers, Places at, int block, int tokens);
+
+  /** What {@link #scanBack} does to the gradient of h, and nothing else. */
+  void carryBack(float[] numbers, Places at, int block, int tokens);
+
+  /** z becomes its gradient, as {@link #gate} with that of g implies. */
+  void gateGradient(float[] numbers, Places at, int z, int g, int width, int tokens);
+
+  /** The gradients of {@link #enter}: u becomes its own, that of d grows, delta's is complete. */
+  void enterGradient(float[] numbers, Places at, int u, int d, int width, int tokens, int ofD);
+
+  /** x becomes its gradient, as {@link #softplus} implies; {@code ofShift} grows by its columns. */
+  void softplusGradient(float[] numbers, Places at, int x, int width, int tokens, int ofShift);
 
   /** The sum of each of {@code count} rows: faster number by number than across a vector. */
   static void fold(float[] numbers, int rows, int count, float[] sums) {

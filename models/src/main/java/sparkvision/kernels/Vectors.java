@@ -1,7 +1,12 @@
 package sparkvision.kernels;
 
 import java.io.IOException;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
 import java.lang.management.ManagementFactory;
+import java.lang.reflect.Method;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -9,6 +14,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import javax.management.JMException;
 import javax.management.ObjectName;
 
@@ -18,9 +24,15 @@ import javax.management.ObjectName;
  * <p>The just-in-time compiler keeps vectors in registers only as long as it may inline every step
  * of the vector API, and it inlines 8,000 bytes of code into a method. Loops that are themselves
  * inlined into their callers exceed that, by chance of what was compiled first; then each vector
- * becomes an object and the loop ten times as slow. So each loop is told to be compiled on its own.
+ * becomes an object and the loop ten times as slow. So each loop is told to be compiled on its own:
+ * the family's methods, and those that are {@link Alone}.
  */
 final class Vectors {
+
+  /** A loop that another one calls. */
+  @Retention(RetentionPolicy.RUNTIME)
+  @Target(ElementType.METHOD)
+  @interface Alone {}
 
   private static final Set<String> ALONE = new TreeSet<>();
 
@@ -43,7 +55,10 @@ final class Vectors {
   }
 
   private static synchronized void compileAlone(Class<?> family, Class<?> loops) {
-    Arrays.stream(family.getMethods())
+    Stream<Method> others =
+        Arrays.stream(loops.getDeclaredMethods())
+            .filter(method -> method.isAnnotationPresent(Alone.class));
+    Stream.concat(Arrays.stream(family.getMethods()), others)
         .map(method -> method.getName())
         .forEach(name -> ALONE.add(loops.getName().replace('.', '/') + "." + name));
     String patterns = ALONE.stream().map(p -> "\"-" + p + "\"").collect(Collectors.joining(", "));

@@ -2,7 +2,6 @@ package sparkvision.plan;
 
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import sparkvision.graph.Node;
@@ -67,7 +66,6 @@ final class CausalConv {
     final ScanLoops loops = ScanLoops.best();
     final int inputs = room.add((Spans.CHUNK + taps - 1) * spans.width());
     final int sums = room.add(spans.rows()); // before SiLU
-    final int ones = room.add(spans.rows());
     final int taken = room.add(taps * spans.width()); // weight
     private final int shifts = room.add(spans.width()); // bias
     private final Spans.Sequences xs = spans.sequences(x);
@@ -83,7 +81,6 @@ final class CausalConv {
     final void begin(int sequence, int span) {
       super.begin(sequence, span);
       this.before = (taps - 1) * width;
-      Arrays.fill(numbers, ones, ones + Spans.CHUNK * width, 1);
       clear(taken, taps * width);
       clear(shifts, width);
       int first = firstBlock * COLUMNS;
@@ -110,7 +107,7 @@ final class CausalConv {
     void run(int span) {
       for (int chunk = 0; chunk < spans.chunks; chunk++) {
         convolve(chunk);
-        loops.gate(numbers, ones, sums, tokens * width, sums);
+        loops.silu(numbers, sums, tokens * width, sums);
         write(sums, ys);
       }
     }
@@ -197,7 +194,7 @@ final class CausalConv {
       System.arraycopy(numbers, ofInputs, numbers, ofInputs + tokens * width, before);
       clear(ofInputs, tokens * width);
       read(dys, given);
-      loops.gateGradient(numbers, ones, sums, given, tokens * width);
+      loops.siluGradient(numbers, sums, given, tokens * width);
       loops.convolveGradient(
           numbers, inputs, taken, sums, taps, width, tokens, ofInputs, ofWeight, ofBias);
       write(ofInputs + before, dxs);

@@ -5,6 +5,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import sparkvision.graph.Node;
 import sparkvision.kernels.Rows;
 import sparkvision.kernels.ScanLoops;
@@ -19,6 +22,11 @@ import sparkvision.kernels.Type;
  * <p>The work is cut as {@link Spans} says. States (B, E, L, N) exist nowhere: kept between the
  * passes is the one at the beginning of each chunk of {@value Spans#CHUNK} tokens, and the backward
  * pass takes the chunks from the last to the first and computes the states of each again.
+ *
+ * <p>Where a sequence is cut into segments, each is first gone through with states that begin at
+ * zero. From where they end, and from how much fades on the way, follow the states at the beginning
+ * of every segment, since a state is a linear function of the one before; so it is with gradients,
+ * from the last segment to the first.
  *
  * <p>In both directions an item of work takes one way through its span and then the other. What the
  * first gives before the gate is written where the second finds it; the gate and its gradient are
@@ -45,6 +53,7 @@ final class SelectiveScan {
   private final Value between; // y of the first of two ways, before the gate
   private final Spans spans; // of the first way; another one's differ in their direction alone
   private final int states;
+  private final int perToken; // gradients of b and c
 
   static void register(Map<Node.Kind, Kernel> kernels) {
     kernels.put(Node.Kind.SELECTIVE_SCAN, (node, l) -> new SelectiveScan(node, l).emit());
@@ -55,6 +64,7 @@ final class SelectiveScan {
     this.l = l;
     this.z = l.rows(l.in(node, Z));
     this.states = (int) node.input(2).size(1);
+    this.perToken = Places.ofStates(states);
     boolean backward = node.integer("backward") == 1;
     ways.add(new Way(0, 7, backward));
     if (node.inputs().size() > 8) {
@@ -83,6 +93,7 @@ final class SelectiveScan {
     final Value d; // (E), as bias
     final Value bias;
     final Value kept; // (B, chunks, blocks, states · columns); null in inference
+    final Value handed; // see Joint
 
     Way(int first, int biasAt, boolean backward) {
       this.first = first;
@@ -100,11 +111,26 @@ final class SelectiveScan {
               ? l.program.rowMajor(
                   "states", Type.FLOAT32, spans.batch, spans.chunks, spans.blocks, states, COLUMNS)
               : null;
+      this.handed = handed(spans);
     }
 
     List<Value> reads() {
       return List.of(u, delta, a, b, c, d, bias);
     }
+  }
+
+  /** Null if sequences are whole. */
+  private Value handed(Spans spans) {
+    return spans.segments == 1
+        ? null
+        : l.program.rowMajor(
+            "scratch",
+            Type.FLOAT32,
+            spans.batch,
+            spans.segments,
+            spans.blocks,
+            states + 1,
+            COLUMNS);
   }
 
   private boolean isTrained() {
@@ -122,15 +148,42 @@ final class SelectiveScan {
     if (between != null) {
       writes.add(between);
     }
-    if (isTrained()) {
-      ways.forEach(way -> writes.add(way.kept));
+    for (Way way : ways) {
+      Stream.of(way.kept, way.handed).filter(Objects::nonNull).forEach(writes::add);
     }
     l.program.loop(
-        "scan", 6.0 * work(), reads(), writes, () -> spans.dealt(l.program.team, Forward::new));
+        "scan",
+        6.0 * work(),
+        reads(),
+        writes,
+        () -> items(ways, Ends::new, way -> new Joint(way, way.handed, false), Forward::new));
     l.bind(node.output(), y);
     if (isTrained()) {
       l.tape(this::emitBackward);
     }
+  }
+
+  /**
+   * Has all items done: in both ways each, or, where sequences are cut, in one way after the other,
+   * behind what segments hand to each other.
+   */
+  private <W> Program.Body items(
+      List<W> ways,
+      Function<W, Spans.Worker> ends,
+      Function<W, Joint> joints,
+      Function<List<W>, Spans.Worker> makers) {
+    Team team = l.program.team;
+    if (spans.segments == 1) {
+      return spans.dealt(team, () -> makers.apply(ways));
+    }
+    List<Program.Body> bodies = new ArrayList<>();
+    for (W way : ways) {
+      bodies.add(spans.dealt(team, spans.segments, () -> ends.apply(way)));
+      Joint joint = joints.apply(way);
+      bodies.add(members -> members.run(joint::run));
+      bodies.add(spans.dealt(team, spans.segments, () -> makers.apply(List.of(way))));
+    }
+    return members -> bodies.forEach(body -> body.run(members));
   }
 
   /** Products of a number per channel, token and state. */
@@ -142,10 +195,12 @@ final class SelectiveScan {
   private abstract class Worker extends Spans.Worker {
     final ScanLoops loops = ScanLoops.best();
     final Places at = new Places(room, states, spans.span, CHUNK);
+    final int inputs = room.add(spans.rows()); // u
     final int raw = room.add(spans.rows()); // delta + bias
     final int gates = room.add(spans.rows()); // z
+    final int other = room.add(spans.rows()); // y of the other way
+    final int through = room.add(spans.width()); // d
     private final int shifts = room.add(spans.width()); // bias
-    private final int other = room.add(spans.rows()); // y of the other way
 
     Worker() {
       super(SelectiveScan.this.spans);
@@ -157,6 +212,7 @@ final class SelectiveScan {
       final Spans.Sequences zs;
       final Spans.Sequences betweens;
       final FloatBuffer kept;
+      private final FloatBuffer handed;
       private final Spans.Sequences us;
       private final Spans.Sequences deltas;
       private final Spans.Sequences bs;
@@ -165,8 +221,9 @@ final class SelectiveScan {
       private final FloatBuffer dOfAll;
       private final FloatBuffer biasOfAll;
 
-      Course(Way way, Value between) {
+      Course(Way way, Value between, Value handed) {
         this.way = way;
+        this.handed = handed == null ? null : floats(handed);
         this.zs = way.spans.sequences(z);
         this.betweens = way.spans.sequences(between);
         this.kept = isTrained() ? floats(way.kept) : null;
@@ -185,13 +242,13 @@ final class SelectiveScan {
 
       /** Before the first chunk. */
       final void begin() {
-        clear(at.d, width);
+        clear(through, width);
         clear(shifts, width);
         for (int j = 0; j < count; j++) {
-          clear(at.a(j), states * COLUMNS);
+          clear(at.a(j), at.states * COLUMNS);
           int first = (firstBlock + j) * COLUMNS;
           for (int i = 0; i < Math.min(COLUMNS, spans.channels - first); i++) {
-            numbers[at.d + j * COLUMNS + i] = dOfAll.get(first + i);
+            numbers[through + j * COLUMNS + i] = dOfAll.get(first + i);
             numbers[shifts + j * COLUMNS + i] = biasOfAll.get(first + i);
             for (int n = 0; n < states; n++) {
               numbers[at.a(j) + n * COLUMNS + i] =
@@ -201,6 +258,24 @@ final class SelectiveScan {
         }
       }
 
+      /** States, or their gradients, as the segment before hands them over; else zeros. */
+      final void take(int j, int to) {
+        clear(to, at.states * COLUMNS);
+        if (handed != null) {
+          handed.get(handedAt(j), numbers, to, states * COLUMNS);
+        }
+      }
+
+      /** What {@link Joint} needs to know of the segment. */
+      final void hand(int j, int ends, int sums) {
+        handed.put(handedAt(j), numbers, ends, states * COLUMNS);
+        handed.put(handedAt(j) + states * COLUMNS, numbers, sums + j * COLUMNS, COLUMNS);
+      }
+
+      private int handedAt(int j) {
+        return way.spans.handedAt(sequence, segment, firstBlock + j, states);
+      }
+
       /** Reads what the scan of a chunk needs; afterwards y is d·u. */
       final void beginChunk(int chunk) {
         Worker.this.beginChunk(chunk);
@@ -208,17 +283,23 @@ final class SelectiveScan {
           bs.read(sequence, chunk, block, 1, numbers, at.b + block * tokens * COLUMNS);
           cs.read(sequence, chunk, block, 1, numbers, at.c + block * tokens * COLUMNS);
         }
-        read(us, at.u);
+        read(us, inputs);
         read(deltas, raw);
-        loops.softplus(numbers, raw, shifts, width, tokens, raw, at.delta);
-        loops.enter(numbers, at, width, tokens);
+        loops.softplus(numbers, at, raw, shifts, width, tokens);
+        loops.enter(numbers, at, inputs, through, width, tokens);
+      }
+
+      /** For the next way: y as it is. */
+      final void leave() {
+        loops.leave(numbers, at, width, tokens, other);
+        write(other, betweens);
       }
 
       /** To y comes that of the way before this one. */
       final void addOther() {
         if (ways.size() > 1) {
           read(betweens, other);
-          loops.add(numbers, other, tokens * width, at.y);
+          loops.add(numbers, at, other, width, tokens);
         }
       }
 
@@ -234,13 +315,91 @@ final class SelectiveScan {
     return value.buffer().asFloatBuffer();
   }
 
+  /**
+   * What segments hand to each other, with a number for each state and channel: where the states of
+   * a segment end that begin at zero, and, behind the last state, the sum of delta. It becomes what
+   * they begin with.
+   */
+  private final class Joint {
+    private final Spans order;
+    private final FloatBuffer handed;
+    private final FloatBuffer a;
+    private final boolean ofGradient; // that goes from the last segment to the first
+
+    Joint(Way way, Value handed, boolean ofGradient) {
+      this.order = way.spans;
+      this.handed = floats(handed);
+      this.a = floats(way.a);
+      this.ofGradient = ofGradient;
+    }
+
+    void run(int member, int members) {
+      int columns = spans.blocks * COLUMNS;
+      int end = Team.share(spans.batch * columns, member + 1, members);
+      for (int i = Team.share(spans.batch * columns, member, members); i < end; i++) {
+        for (int n = 0; n < states; n++) {
+          join(i / columns, i % columns, n);
+        }
+      }
+    }
+
+    private void join(int sequence, int column, int n) {
+      double rate = column < spans.channels ? a.get(column * states + n) : 0;
+      float begin = 0;
+      for (int i = 0; i < spans.segments; i++) {
+        int segment = ofGradient ? spans.segments - 1 - i : i;
+        int block = order.handedAt(sequence, segment, column / COLUMNS, states);
+        int at = block + n * COLUMNS + column % COLUMNS;
+        float sum = handed.get(block + states * COLUMNS + column % COLUMNS);
+        float end = handed.get(at);
+        handed.put(at, begin);
+        begin = (float) (Math.exp(rate * sum) * begin + end);
+      }
+    }
+  }
+
   // Forward.
+
+  /** Where the states of a segment end that begin at zero. */
+  private final class Ends extends Worker {
+    private final Course course;
+    private final int sums = room.add(spans.width());
+
+    Ends(Way way) {
+      this.course = new Course(way, between, way.handed);
+    }
+
+    @Override
+    void run(int span) {
+      if (segment == spans.segments - 1) {
+        return;
+      }
+      course.begin();
+      clear(sums, width);
+      for (int j = 0; j < count; j++) {
+        clear(at.h(j), at.states * COLUMNS);
+      }
+      for (int i = firstChunk; i < endChunk; i++) {
+        course.beginChunk(i);
+        loops.sumDelta(numbers, at, width, tokens, sums);
+        for (int j = 0; j < count; j++) {
+          loops.scan(numbers, at, j, tokens);
+        }
+      }
+      for (int j = 0; j < count; j++) {
+        course.hand(j, at.h(j), sums);
+      }
+    }
+  }
 
   private final class Forward extends Worker {
 
-    private final List<Course> courses =
-        ways.stream().map(way -> new Course(way, between)).toList();
+    private final List<Course> courses;
     private final Spans.Sequences ys = ways.get(ways.size() - 1).spans.sequences(y);
+
+    Forward(List<Way> ways) {
+      this.courses = ways.stream().map(way -> new Course(way, between, way.handed)).toList();
+    }
 
     @Override
     void run(int span) {
@@ -250,23 +409,23 @@ final class SelectiveScan {
     private void run(Course course) {
       course.begin();
       for (int j = 0; j < count; j++) {
-        clear(at.h(j), states * COLUMNS);
+        course.take(j, at.h(j));
       }
-      for (int i = 0; i < spans.chunks; i++) {
+      for (int i = firstChunk; i < endChunk; i++) {
         course.beginChunk(i);
         for (int j = 0; j < count; j++) {
           if (course.kept != null) {
             course.kept.put(course.keptAt(j), numbers, at.h(j), states * COLUMNS);
           }
-          loops.scan(numbers, at, j, width, tokens);
+          loops.scan(numbers, at, j, tokens);
         }
         if (course.isLast()) {
           course.addOther();
           read(course.zs, gates);
-          loops.gate(numbers, at.y, gates, tokens * width, at.y);
-          write(at.y, ys);
+          loops.gate(numbers, at, gates, width, tokens);
+          write(gates, ys);
         } else {
-          write(at.y, course.betweens);
+          course.leave();
         }
       }
     }
@@ -285,7 +444,8 @@ final class SelectiveScan {
       Value d,
       Value bias,
       Value perSpan,
-      Value perSequence) {}
+      Value perSegment,
+      Value handed) {}
 
   private void emitBackward() {
     Value given = l.gradient(node.output());
@@ -307,7 +467,9 @@ final class SelectiveScan {
     }
     List<WayBack> back = ways.stream().map(way -> back(way, gradients)).toList();
     for (WayBack way : back) {
-      writes.addAll(List.of(way.perSpan(), way.perSequence()));
+      Stream.of(way.perSpan(), way.perSegment(), way.handed())
+          .filter(Objects::nonNull)
+          .forEach(writes::add);
     }
     List<Value> reads = reads();
     reads.add(dy);
@@ -319,7 +481,11 @@ final class SelectiveScan {
         writes,
         () -> {
           Program.Body items =
-              spans.dealt(l.program.team, () -> new Backward(dy, gradients[Z], between, back));
+              items(
+                  back,
+                  way -> new EndsBack(way, dy),
+                  way -> new Joint(way.way(), way.handed(), true),
+                  some -> new Backward(dy, gradients[Z], between, some));
           List<Sums> sums = back.stream().map(Sums::new).toList();
           Team.Work rest = (member, members) -> sums.forEach(sum -> sum.run(member, members));
           return team -> {
@@ -345,9 +511,16 @@ final class SelectiveScan {
         gradients[way.first + 5],
         gradients[way.biasAt],
         l.program.rowMajor(
-            "scratch", Type.FLOAT32, spans.batch, spans.spans, 2, spans.length, states),
+            "scratch", Type.FLOAT32, spans.batch, spans.spans, spans.length, perToken),
         l.program.rowMajor(
-            "scratch", Type.FLOAT32, spans.batch, spans.blocks, states + 2, COLUMNS));
+            "scratch",
+            Type.FLOAT32,
+            spans.batch,
+            spans.segments,
+            spans.blocks,
+            states + 2,
+            COLUMNS),
+        handed(way.spans));
   }
 
   /** Where the gradient of an input is written: where it belongs, if that is known. */
@@ -362,11 +535,50 @@ final class SelectiveScan {
         : l.fresh(node.input(index), l.in(node, index).type, Value.channelsLast(dims));
   }
 
+  /** What the gradient of the states is at a segment's beginning that is zero at its end. */
+  private final class EndsBack extends Worker {
+    private final Course course;
+    private final Spans.Sequences dys;
+    private final int given = room.add(spans.rows());
+    private final int sums = room.add(spans.width());
+
+    EndsBack(WayBack back, Value dy) {
+      this.course = new Course(back.way(), null, back.handed());
+      this.dys = back.way().spans.sequences(dy);
+    }
+
+    @Override
+    void run(int span) {
+      if (segment == 0) {
+        return;
+      }
+      course.begin();
+      clear(sums, width);
+      for (int j = 0; j < count; j++) {
+        clear(at.ofH(j), at.states * COLUMNS);
+      }
+      for (int i = endChunk - 1; i >= firstChunk; i--) {
+        course.beginChunk(i);
+        loops.sumDelta(numbers, at, width, tokens, sums);
+        read(dys, given);
+        read(course.zs, gates);
+        loops.gateBack(numbers, at, gates, given, width, tokens);
+        for (int j = 0; j < count; j++) {
+          loops.carryBack(numbers, at, j, tokens);
+        }
+      }
+      for (int j = 0; j < count; j++) {
+        course.hand(j, at.ofH(j), sums);
+      }
+    }
+  }
+
   private final class Backward extends Worker {
 
     private final int given = room.add(spans.rows());
+    private final int ofThrough = room.add(spans.width());
     private final int ofShifts = room.add(spans.width());
-    private final float[] folded = new float[states * CHUNK];
+    private final float[] folded = new float[CHUNK * perToken];
     private final List<CourseBack> courses;
 
     Backward(Value dy, Value dz, Value between, List<WayBack> ways) {
@@ -379,75 +591,69 @@ final class SelectiveScan {
       private final Spans.Sequences dus;
       private final Spans.Sequences dDeltas;
       private final FloatBuffer perSpan;
-      private final FloatBuffer perSequence;
+      private final FloatBuffer perSegment;
 
       CourseBack(WayBack back, Value dy, Value dz, Value between) {
-        super(back.way(), between);
+        super(back.way(), between, back.handed());
         this.dys = way.spans.sequences(dy);
         this.dzs = way.spans.sequences(dz);
         this.dus = way.spans.sequences(back.u());
         this.dDeltas = way.spans.sequences(back.delta());
         this.perSpan = floats(back.perSpan());
-        this.perSequence = floats(back.perSequence());
+        this.perSegment = floats(back.perSegment());
       }
 
       void run(int span) {
         begin();
-        clear(at.ofD, width);
+        clear(ofThrough, width);
         clear(ofShifts, width);
         for (int j = 0; j < count; j++) {
-          clear(at.ofA(j), states * COLUMNS);
-          clear(at.ofH(j), states * COLUMNS);
+          clear(at.h(j), at.states * COLUMNS);
+          clear(at.ofA(j), at.states * COLUMNS);
+          take(j, at.ofH(j));
         }
-        for (int i = spans.chunks - 1; i >= 0; i--) {
+        for (int i = endChunk - 1; i >= firstChunk; i--) {
           beginChunk(i);
           goBack();
-          keep(at.ofB, 0, span);
-          keep(at.ofC, 1, span);
+          keepOfStates(span);
         }
         for (int j = 0; j < count; j++) {
-          int first = (sequence * spans.blocks + firstBlock + j) * (states + 2) * COLUMNS;
-          perSequence.put(first, numbers, at.ofA(j), states * COLUMNS);
-          perSequence.put(first + states * COLUMNS, numbers, at.ofD + j * COLUMNS, COLUMNS);
-          perSequence.put(first + (states + 1) * COLUMNS, numbers, ofShifts + j * COLUMNS, COLUMNS);
+          int before = (sequence * spans.segments + segment) * spans.blocks + firstBlock + j;
+          int first = before * (states + 2) * COLUMNS;
+          perSegment.put(first, numbers, at.ofA(j), states * COLUMNS);
+          perSegment.put(first + states * COLUMNS, numbers, ofThrough + j * COLUMNS, COLUMNS);
+          perSegment.put(first + (states + 1) * COLUMNS, numbers, ofShifts + j * COLUMNS, COLUMNS);
         }
       }
 
       /** What was read of the chunk gives way to its gradients. */
       private void goBack() {
-        int size = tokens * width;
         read(dys, given);
         read(zs, gates);
-        loops.dropSmall(numbers, given, size);
-        loops.gate(numbers, given, gates, size, at.ofY);
-        clear(at.ofDelta, size);
-        clear(at.ofDrive, size);
-        clear(at.ofB, tokens * states * COLUMNS);
-        clear(at.ofC, tokens * states * COLUMNS);
+        loops.gateBack(numbers, at, gates, given, width, tokens);
+        clear(at.ofStates, tokens * perToken * COLUMNS);
         for (int j = 0; j < count; j++) {
           kept.get(keptAt(j), numbers, at.h(j), states * COLUMNS);
-          loops.scanAgain(numbers, at, j, width, tokens);
-          loops.scanBack(numbers, at, j, width, tokens);
+          loops.scanBack(numbers, at, j, tokens);
         }
         if (isLast()) {
           addOther();
-          loops.gateGradient(numbers, at.y, gates, given, size);
+          loops.gateGradient(numbers, at, gates, given, width, tokens);
           write(gates, dzs);
         } else {
-          write(at.y, betweens);
+          leave();
         }
-        loops.enterGradient(numbers, at, width, tokens);
-        write(at.ofU, dus);
-        loops.softplusGradient(numbers, raw, width, tokens, at.ofDelta, ofShifts);
-        write(at.ofDelta, dDeltas);
+        loops.enterGradient(numbers, at, inputs, through, width, tokens, ofThrough);
+        write(inputs, dus);
+        loops.softplusGradient(numbers, at, raw, width, tokens, ofShifts);
+        write(raw, dDeltas);
       }
 
-      /** Sums of the span's channels: a number per state and token. */
-      private void keep(int parts, int which, int span) {
-        int before = (sequence * spans.spans + span) * 2 + which;
-        int first = (before * spans.length + chunk * CHUNK) * states;
-        ScanLoops.fold(numbers, parts, states * tokens, folded);
-        perSpan.put(first, folded, 0, states * tokens);
+      /** Sums of the span's channels: a number per state and token for b, and one for c. */
+      private void keepOfStates(int span) {
+        ScanLoops.fold(numbers, at.ofStates, tokens * perToken, folded);
+        int before = (sequence * spans.spans + span) * spans.length + chunk * CHUNK;
+        perSpan.put(before * perToken, folded, 0, tokens * perToken);
       }
     }
 
@@ -457,12 +663,13 @@ final class SelectiveScan {
     }
   }
 
-  /** The second pass: sums over spans, and over sequences. */
+  /** The second pass: sums over spans, and over segments. */
   private final class Sums {
     private final Spans order;
     private final FloatBuffer perSpan;
-    private final FloatBuffer perSequence;
-    private final Rows[][] ofTokens = new Rows[2][]; // gradients of b and c
+    private final FloatBuffer perSegment;
+    private final Rows[] ofB; // by sequence
+    private final Rows[] ofC;
     private final FloatBuffer ofRates;
     private final FloatBuffer ofThrough;
     private final FloatBuffer ofShifts;
@@ -470,57 +677,57 @@ final class SelectiveScan {
     Sums(WayBack back) {
       this.order = back.way().spans;
       this.perSpan = floats(back.perSpan());
-      this.perSequence = floats(back.perSequence());
-      this.ofTokens[0] = back.b() == null ? null : Spans.rows(back.b());
-      this.ofTokens[1] = back.c() == null ? null : Spans.rows(back.c());
+      this.perSegment = floats(back.perSegment());
+      this.ofB = back.b() == null ? null : Spans.rows(back.b());
+      this.ofC = back.c() == null ? null : Spans.rows(back.c());
       this.ofRates = back.a() == null ? null : floats(back.a());
       this.ofThrough = back.d() == null ? null : floats(back.d());
       this.ofShifts = back.bias() == null ? null : floats(back.bias());
     }
 
     void run(int member, int members) {
-      float[] sum = new float[CHUNK * states];
-      float[] part = new float[CHUNK * states];
+      float[] sum = new float[CHUNK * perToken];
+      float[] part = new float[CHUNK * perToken];
       int end = Team.share(spans.batch * spans.chunks, member + 1, members);
       for (int i = Team.share(spans.batch * spans.chunks, member, members); i < end; i++) {
-        for (int which = 0; which < 2; which++) {
-          if (ofTokens[which] != null) {
-            overSpans(i / spans.chunks, i % spans.chunks, which, sum, part);
-          }
-        }
+        overSpans(i / spans.chunks, i % spans.chunks, sum, part);
       }
       int last = Team.share(spans.channels, member + 1, members);
       for (int channel = Team.share(spans.channels, member, members); channel < last; channel++) {
-        overSequences(channel);
+        overSegments(channel);
       }
     }
 
-    private void overSpans(int sequence, int chunk, int which, float[] sum, float[] part) {
+    private void overSpans(int sequence, int chunk, float[] sum, float[] part) {
       int tokens = spans.tokens(chunk);
       Arrays.fill(sum, 0);
       for (int span = 0; span < spans.spans; span++) {
-        int before = (sequence * spans.spans + span) * 2 + which;
-        int at = (before * spans.length + chunk * CHUNK) * states;
-        perSpan.get(at, part, 0, tokens * states);
-        for (int i = 0; i < tokens * states; i++) {
+        int before = (sequence * spans.spans + span) * spans.length + chunk * CHUNK;
+        perSpan.get(before * perToken, part, 0, tokens * perToken);
+        for (int i = 0; i < tokens * perToken; i++) {
           sum[i] += part[i];
         }
       }
-      Rows rows = ofTokens[which][sequence];
       for (int t = 0; t < tokens; t++) {
         int row = order.row(chunk) + t * order.step();
         for (int n = 0; n < states; n++) {
-          rows.set(row, n, sum[t * states + n]);
+          int at = Places.ofStates(n, t, tokens);
+          if (ofB != null) {
+            ofB[sequence].set(row, n, sum[at]);
+          }
+          if (ofC != null) {
+            ofC[sequence].set(row, n, sum[at + 1]);
+          }
         }
       }
     }
 
-    private void overSequences(int channel) {
+    private void overSegments(int channel) {
       for (int n = 0; n < states + 2; n++) {
         float sum = 0;
-        for (int sequence = 0; sequence < spans.batch; sequence++) {
-          int block = sequence * spans.blocks + channel / COLUMNS;
-          sum += perSequence.get((block * (states + 2) + n) * COLUMNS + channel % COLUMNS);
+        for (int segment = 0; segment < spans.batch * spans.segments; segment++) {
+          int block = segment * spans.blocks + channel / COLUMNS;
+          sum += perSegment.get((block * (states + 2) + n) * COLUMNS + channel % COLUMNS);
         }
         FloatBuffer to = n < states ? ofRates : n == states ? ofThrough : ofShifts;
         if (to != null) {

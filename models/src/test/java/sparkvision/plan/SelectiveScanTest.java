@@ -147,7 +147,8 @@ class SelectiveScanTest {
     return doubles;
   }
 
-  // Chunks have 16 tokens, blocks 16 channels, spans some blocks.
+  // Chunks have 16 tokens, blocks 16 channels, spans some blocks; the last two are cut into
+  // segments.
   @ParameterizedTest
   @CsvSource({
     "1, 1, 1, 1, false",
@@ -157,13 +158,37 @@ class SelectiveScanTest {
     "3, 16, 17, 95, false",
     "2, 35, 3, 65, true",
     "1, 130, 16, 32, false",
-    "5, 200, 2, 31, true"
+    "5, 200, 2, 31, true",
+    "1, 40, 3, 270, false",
+    "1, 7, 16, 700, true"
   })
   void equalsTheLoopInDoublePrecision(
       int batch, int channels, int states, int length, boolean backward) {
     Scan scan = new Scan(batch, channels, states, length, backward);
-    Map<String, double[]> x = doubles(scan.inputs());
-    Map<String, float[]> found = scan.compiled(scan.inputs(), ONE);
+    equalsTheLoop(scan, scan.inputs());
+  }
+
+  /** With steps so short that what enters a segment has not faded at its end. */
+  @ParameterizedTest
+  @CsvSource({"1, 7, 3, 777, 6, false", "2, 16, 2, 600, 4, true", "3, 9, 1, 300, 2, false"})
+  void segmentsHandOverTheirStates(
+      int batch, int channels, int states, int length, int segments, boolean backward) {
+    assertThat(new Spans(new long[] {batch, channels, length}, backward).segments)
+        .isEqualTo(segments);
+    Scan scan = new Scan(batch, channels, states, length, backward);
+    Map<String, HostTensor> inputs = scan.inputs();
+    Arrays.fill(inputs.get("bias").floats(), -5);
+    equalsTheLoop(scan, inputs);
+    Map<String, HostTensor> others = scan.inputs();
+    Arrays.fill(others.get("bias").floats(), -5);
+    others.get("u").floats()[backward ? length - 1 : 0] += 1000; // the first token that is read
+    int last = backward ? 0 : length - 1;
+    assertThat(scan.y(others)[last]).isNotEqualTo(scan.y(inputs)[last]);
+  }
+
+  private static void equalsTheLoop(Scan scan, Map<String, HostTensor> inputs) {
+    Map<String, double[]> x = doubles(inputs);
+    Map<String, float[]> found = scan.compiled(inputs, ONE);
     double[] expected = scan.loop(x);
     for (int i = 0; i < expected.length; i++) {
       assertThat((double) found.get("y")[i])
@@ -187,9 +212,9 @@ class SelectiveScanTest {
                 .isCloseTo(difference, within(1e-4 * (1 + Math.abs(difference))));
           }
         });
-    Map<String, float[]> shared = scan.compiled(scan.inputs(), ONE.withThreads(2));
-    Map<String, float[]> poisoned = scan.compiled(scan.inputs(), ONE.withThreads(2).withPoison());
-    scan.compiled(scan.inputs(), ONE)
+    Map<String, float[]> shared = scan.compiled(inputs, ONE.withThreads(2));
+    Map<String, float[]> poisoned = scan.compiled(inputs, ONE.withThreads(2).withPoison());
+    scan.compiled(inputs, ONE)
         .forEach(
             (name, values) -> {
               assertThat(shared.get(name)).as(name).containsExactly(values);
@@ -199,7 +224,12 @@ class SelectiveScanTest {
 
   /** Whatever the first way is: the other's inputs have names that end in 2. */
   @ParameterizedTest
-  @CsvSource({"1, 5, 3, 9, false", "3, 130, 16, 50, true", "2, 17, 18, 33, false"})
+  @CsvSource({
+    "1, 5, 3, 9, false",
+    "3, 130, 16, 50, true",
+    "2, 17, 18, 33, false",
+    "1, 20, 4, 300, true"
+  })
   void bothWaysAreTheSumOfEach(int batch, int channels, int states, int length, boolean backward) {
     Scan first = new Scan(batch, channels, states, length, backward);
     Scan second = new Scan(batch, channels, states, length, !backward);
