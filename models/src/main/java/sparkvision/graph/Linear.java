@@ -43,6 +43,11 @@ public final class Linear {
     return this;
   }
 
+  /** The layer with its weight times {@code factor}, which is trained as it is. */
+  public Linear scaled(double factor) {
+    return new Linear(g, name, g.scale(weight, factor), bias);
+  }
+
   /** (..., I) → (..., O), for two axes and more. */
   public Tensor apply(Tensor x) {
     if (x.rank() < 2 || x.size(x.rank() - 1) != weight.size(1)) {

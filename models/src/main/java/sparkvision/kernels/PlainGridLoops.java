@@ -104,13 +104,14 @@ final class PlainGridLoops implements GridLoops {
   static float logOfOnePlus(float u) {
     float s = u / (u + 2);
     float square = s * s;
-    float sum = Math.fma(1f / 15, square, 1f / 13);
-    sum = Math.fma(sum, square, 1f / 11);
-    sum = Math.fma(sum, square, 1f / 9);
-    sum = Math.fma(sum, square, 1f / 7);
-    sum = Math.fma(sum, square, 1f / 5);
-    sum = Math.fma(sum, square, 1f / 3);
-    return (s + s) * Math.fma(sum, square, 1);
+    float fourth = square * square;
+    float first = Math.fma(1f / 3, square, 1);
+    float second = Math.fma(1f / 7, square, 1f / 5);
+    float third = Math.fma(1f / 11, square, 1f / 9);
+    float last = Math.fma(1f / 15, square, 1f / 13);
+    float sum =
+        Math.fma(Math.fma(last, fourth, third), fourth * fourth, Math.fma(second, fourth, first));
+    return (s + s) * sum;
   }
 
   @Override

@@ -438,13 +438,13 @@ final class VectorGridLoops implements GridLoops {
   static FloatVector logOfOnePlus(FloatVector u) {
     FloatVector s = u.div(u.add(2));
     FloatVector square = s.mul(s);
-    FloatVector sum = FIFTEENTH.fma(square, THIRTEENTH);
-    sum = sum.fma(square, ELEVENTH);
-    sum = sum.fma(square, NINTH);
-    sum = sum.fma(square, SEVENTH);
-    sum = sum.fma(square, FIFTH);
-    sum = sum.fma(square, THIRD);
-    return s.add(s).mul(sum.fma(square, ONE));
+    FloatVector fourth = square.mul(square);
+    FloatVector first = THIRD.fma(square, ONE);
+    FloatVector second = SEVENTH.fma(square, FIFTH);
+    FloatVector third = ELEVENTH.fma(square, NINTH);
+    FloatVector last = FIFTEENTH.fma(square, THIRTEENTH);
+    FloatVector sum = last.fma(fourth, third).fma(fourth.mul(fourth), second.fma(fourth, first));
+    return s.add(s).mul(sum);
   }
 
   private static FloatVector load(Grid grid, int at) {

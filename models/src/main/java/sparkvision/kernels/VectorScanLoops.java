@@ -21,6 +21,7 @@ final class VectorScanLoops implements ScanLoops {
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final int LANES = FLOATS.length();
+  private static final int FOUR = 4; // taps of Mamba's convolutions
 
   // A method for each loop: larger ones are not inlined whole (see Vectors). Constants are
   // broadcast where they are used: the compiler keeps them in registers, fields it reads again.
@@ -59,6 +60,11 @@ final class VectorScanLoops implements ScanLoops {
   public void convolve(
       float[] m, int x, int weight, int bias, int taps, int width, int tokens, int y) {
     for (int column = 0; column < width; column += LANES) {
+      if (taps == FOUR) {
+        int own = weight + column;
+        convolveFour(m, x + column, own, bias + column, width, tokens, y + column);
+        continue;
+      }
       FloatVector shift = at(m, bias + column);
       for (int i = column; i < tokens * width; i += width) {
         FloatVector sum = shift;
@@ -67,6 +73,28 @@ final class VectorScanLoops implements ScanLoops {
         }
         sum.intoArray(m, y + i);
       }
+    }
+  }
+
+  /** Every x is read once, and the weights are read before. */
+  @Vectors.Alone
+  private static void convolveFour(
+      float[] m, int x, int weight, int bias, int width, int tokens, int y) {
+    FloatVector shift = at(m, bias);
+    FloatVector weight0 = at(m, weight);
+    FloatVector weight1 = at(m, weight + width);
+    FloatVector weight2 = at(m, weight + 2 * width);
+    FloatVector weight3 = at(m, weight + 3 * width);
+    FloatVector x0 = at(m, x);
+    FloatVector x1 = at(m, x + width);
+    FloatVector x2 = at(m, x + 2 * width);
+    for (int i = 0; i < tokens * width; i += width) {
+      FloatVector x3 = at(m, x + i + 3 * width);
+      FloatVector sum = weight1.fma(x1, weight0.fma(x0, shift));
+      weight3.fma(x3, weight2.fma(x2, sum)).intoArray(m, y + i);
+      x0 = x1;
+      x1 = x2;
+      x2 = x3;
     }
   }
 
@@ -88,9 +116,15 @@ final class VectorScanLoops implements ScanLoops {
         sum = sum.add(at(m, g + i));
       }
       sum.intoArray(m, ofBias + column);
+      int given = g + column;
+      if (taps == FOUR) {
+        goBackToInput(m, weight + column, given, width, tokens, ofX + column);
+        goBackToWeight(m, x + column, given, width, tokens, ofWeight + column);
+        continue;
+      }
       for (int tap = 0; tap < taps; tap++) {
         int own = tap * width + column;
-        goBack(m, x + own, weight + own, g + column, width, tokens, ofX + own, ofWeight + own);
+        goBack(m, x + own, weight + own, given, width, tokens, ofX + own, ofWeight + own);
       }
     }
   }
@@ -105,6 +139,51 @@ final class VectorScanLoops implements ScanLoops {
       sum = given.fma(at(m, x + i), sum);
     }
     sum.intoArray(m, ofWeight);
+  }
+
+  @Vectors.Alone
+  private static void goBackToInput(float[] m, int weight, int g, int width, int tokens, int ofX) {
+    FloatVector weight0 = at(m, weight);
+    FloatVector weight1 = at(m, weight + width);
+    FloatVector weight2 = at(m, weight + 2 * width);
+    FloatVector weight3 = at(m, weight + 3 * width);
+    FloatVector g1 = all(0); // of the token before, as the next ones of those before it
+    FloatVector g2 = all(0);
+    FloatVector g3 = all(0);
+    for (int i = 0; i < (tokens + 3) * width; i += width) {
+      FloatVector g0 = i < tokens * width ? at(m, g + i) : all(0);
+      FloatVector sum = weight1.fma(g1, weight0.fma(g0, at(m, ofX + i)));
+      weight3.fma(g3, weight2.fma(g2, sum)).intoArray(m, ofX + i);
+      g3 = g2;
+      g2 = g1;
+      g1 = g0;
+    }
+  }
+
+  @Vectors.Alone
+  private static void goBackToWeight(float[] m, int x, int g, int width, int tokens, int ofWeight) {
+    FloatVector sum0 = at(m, ofWeight);
+    FloatVector sum1 = at(m, ofWeight + width);
+    FloatVector sum2 = at(m, ofWeight + 2 * width);
+    FloatVector sum3 = at(m, ofWeight + 3 * width);
+    FloatVector x0 = at(m, x);
+    FloatVector x1 = at(m, x + width);
+    FloatVector x2 = at(m, x + 2 * width);
+    for (int i = 0; i < tokens * width; i += width) {
+      FloatVector x3 = at(m, x + i + 3 * width);
+      FloatVector given = at(m, g + i);
+      sum0 = given.fma(x0, sum0);
+      sum1 = given.fma(x1, sum1);
+      sum2 = given.fma(x2, sum2);
+      sum3 = given.fma(x3, sum3);
+      x0 = x1;
+      x1 = x2;
+      x2 = x3;
+    }
+    sum0.intoArray(m, ofWeight);
+    sum1.intoArray(m, ofWeight + width);
+    sum2.intoArray(m, ofWeight + 2 * width);
+    sum3.intoArray(m, ofWeight + 3 * width);
   }
 
   @Override

@@ -85,10 +85,12 @@ public final class MambaMixer {
             : null;
     this.backwardRates = directions == Directions.SSM ? rates(prefix + "A_b_log", stateSize) : null;
     double bound = 1 / Math.sqrt((double) inner * depth);
-    this.outProj =
+    Linear outProj =
         g.linear(prefix + "out_proj", inner, dim)
             .withoutBias()
             .startingFrom(Initializer.uniform(bound));
+    // Half of a weight in place of half of all tokens: the same numbers, since 1/2 rounds nothing.
+    this.outProj = directions == Directions.SSM_CONV ? outProj.scaled(0.5) : outProj;
   }
 
   /** The weights of one direction. */
@@ -189,7 +191,7 @@ public final class MambaMixer {
           case SSM -> g.selectiveScan(scan, forward.scan(selected, backwardRates), z, fromTheEnd);
           case SSM_CONV -> {
             ScanInputs other = backward.scan(backward.selected(x, !fromTheEnd), backward.rates);
-            yield g.scale(g.selectiveScan(scan, other, z, fromTheEnd), 0.5);
+            yield g.selectiveScan(scan, other, z, fromTheEnd);
           }
         };
     return outProj.apply(g.transpose(y, 1, 2));

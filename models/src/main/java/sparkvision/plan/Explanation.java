@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeSet;
 
 /** What a plan consists of, in words and figures. */
 final class Explanation {
@@ -27,12 +28,15 @@ final class Explanation {
     lines.add(
         String.format(
             Locale.ROOT,
-            "%d steps, %d of them forward; %d reorders, %d casts, %d in oneDNN's plain loops",
+            "%d steps, %d of them forward; %d reorders, %d casts, %d in oneDNN's plain loops%s",
             steps.size(),
             forwardEnd,
             lowering.reorders(),
             lowering.casts(),
-            program.plainCalls()));
+            program.plainCalls().size(),
+            program.plainCalls().isEmpty()
+                ? ""
+                : ": " + String.join(", ", new TreeSet<>(program.plainCalls()))));
     kinds(steps, lines);
     memory(program, lines);
     return String.join(System.lineSeparator(), lines);

@@ -303,7 +303,9 @@ final class Lowering {
       return;
     }
     // Sums of gradients of what is float32 itself, parameters above all, are not rounded.
-    Value sum = like(before, value(tensor).type == Type.FLOAT32 ? Type.FLOAT32 : before.type);
+    Type type = value(tensor).type == Type.FLOAT32 ? Type.FLOAT32 : before.type;
+    Value place = visible.contains(tensor) ? null : placeInWhole(tensor);
+    Value sum = place != null && place.type == type ? place : like(before, type);
     Pairs.emit(this, Arithmetic.ADD, before, gradient, sum);
     ownedGradients.add(sum);
     gradients.put(tensor, sum);
@@ -315,26 +317,25 @@ final class Lowering {
    * from. Null if there is none.
    */
   Value gradientPlace(Node node, int index) {
-    Tensor tensor = node.input(index);
+    return isReadOnce(node.input(index)) ? placeInWhole(node.input(index)) : null;
+  }
+
+  /** As {@link #gradientPlace}, of the whole gradient of a tensor. */
+  private Value placeInWhole(Tensor tensor) {
     Value value = value(tensor);
-    for (Tensor part = tensor; isReadOnce(part); ) {
-      Node maker = producer(part);
-      if (maker == null) {
-        return null;
-      }
+    Node maker = producer(tensor);
+    while (maker != null) {
       Tensor from = maker.input(0);
       Value whole = value(from);
       switch (maker.kind()) {
-        case RESHAPE, PERMUTE -> part = from;
+        case RESHAPE, PERMUTE -> maker = isReadOnce(from) ? producer(from) : null;
         case SLICE -> {
           boolean seen = value.storage == whole.storage && value.type == whole.type;
           return seen && whole.isDense() && filledBySlices(from)
               ? value.movedFrom(whole, gradientOfParts(from))
               : null;
         }
-        default -> {
-          return null;
-        }
+        default -> maker = null;
       }
     }
     return null;

@@ -17,6 +17,12 @@ import sparkvision.kernels.Type;
 /** Kernels that are matrix products: linear layers and products of two tensors. */
 final class Products {
 
+  /**
+   * Of 1,576 rows and 384 columns to 12, as Vim-Ti has, 0.27 in place of 0.52 ms (2 threads, Zen
+   * 3); to 44, 0.6 in place of 0.8.
+   */
+  private static final int NARROW = 48;
+
   private Products() {}
 
   static void register(Map<Node.Kind, Kernel> kernels) {
@@ -66,9 +72,7 @@ final class Products {
           }
           Value dy = epilogue.backward(l, l.cast(rows(l, given), l.compute), y).settled();
           if (l.wants(node, 1)) {
-            Value dWeight = l.fresh(node.input(1), Type.FLOAT32);
-            l.matmul(dy.permuted(1, 0), x, null, dWeight, false);
-            l.contribute(node, 1, dWeight);
+            l.contribute(node, 1, gradientOfWeight(node, l, x, dy));
           }
           if (bias != null && l.wants(node, 2)) {
             Value dBias = l.fresh(node.input(2), Type.FLOAT32);
@@ -94,6 +98,19 @@ final class Products {
             l.contribute(node, 0, dx);
           }
         });
+  }
+
+  /** (O, I): dyᵀ·x, or, where a product of so few columns takes twice as long, (xᵀ·dy)ᵀ. */
+  private static Value gradientOfWeight(Node node, Lowering l, Value x, Value dy) {
+    long in = x.size(1);
+    long out = dy.size(1);
+    if (in <= NARROW && in < out) {
+      Value turned = l.program.rowMajor("gradient", Type.FLOAT32, in, out);
+      l.matmul(x.permuted(1, 0), dy, null, turned, false);
+      return l.rowMajor(turned.permuted(1, 0));
+    }
+    Value whole = l.fresh(node.input(1), Type.FLOAT32);
+    return l.matmul(dy.permuted(1, 0), x, null, whole, false);
   }
 
   /** (..., C) as (R, C). */

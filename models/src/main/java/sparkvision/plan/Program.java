@@ -31,7 +31,7 @@ final class Program implements AutoCloseable {
   private final List<Memory> owned = new ArrayList<>();
   private long arenaBytes;
   private long fixedBytes;
-  private int plainCalls;
+  private final List<String> plainCalls = new ArrayList<>();
   private boolean measured;
   private boolean collectingOnce;
 
@@ -86,8 +86,8 @@ final class Program implements AutoCloseable {
     return new Call(kind, primitive);
   }
 
-  /** Operations that oneDNN runs one number at a time, for want of anything faster. */
-  int plainCalls() {
+  /** The kinds of operations that oneDNN runs one number at a time, for want of anything faster. */
+  List<String> plainCalls() {
     return plainCalls;
   }
 
@@ -133,7 +133,9 @@ final class Program implements AutoCloseable {
     }
 
     void add() {
-      plainCalls += primitive.implementation().startsWith("ref") ? 1 : 0;
+      if (primitive.implementation().startsWith("ref")) {
+        plainCalls.add(kind);
+      }
       Desc scratch = primitive.scratch();
       if (scratch.bytes() > 0) {
         Storage storage = storage("scratch", scratch.bytes());

@@ -8,6 +8,8 @@ import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import sparkvision.Draw;
 import sparkvision.kernels.ScanLoops.Places;
 
@@ -289,9 +291,9 @@ class ScanLoopsTest {
     return z / (1 + Math.exp(-z));
   }
 
-  @Test
-  void convolvesAlike() {
-    int taps = 4;
+  @ParameterizedTest
+  @ValueSource(ints = {1, 3, 4, 5})
+  void convolvesAlike(int taps) {
     Drawn drawn = new Drawn().draw(1);
     int more = (taps - 1) * WIDTH;
     int x = drawn.room.add(ROWS + more);
@@ -313,6 +315,16 @@ class ScanLoopsTest {
       sum += given[weight + tap * WIDTH] * given[x + tap * WIDTH];
     }
     assertThat(runs[1][drawn.u]).isCloseTo(sum, within(1e-5f));
+    int column = WIDTH - 1;
+    float ofLast = given[ofX + (TOKENS + taps - 2) * WIDTH + column]; // of the last x
+    ofLast += given[weight + (taps - 1) * WIDTH + column] * given[drawn.g + ROWS - 1];
+    assertThat(runs[1][ofX + (TOKENS + taps - 2) * WIDTH + column])
+        .isCloseTo(ofLast, within(1e-5f));
+    float ofFirst = given[ofWeight + column]; // of the first tap
+    for (int t = 0; t < TOKENS; t++) {
+      ofFirst += given[drawn.g + t * WIDTH + column] * given[x + t * WIDTH + column];
+    }
+    assertThat(runs[1][ofWeight + column]).isCloseTo(ofFirst, within(1e-5f));
   }
 
   @Test
