@@ -209,7 +209,7 @@ final class PlainScanLoops implements ScanLoops {
     for (int t = 0; t < tokens; t++) {
       int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
       int part = p.parts + (t * 4 + n % 2 * 2) * COLUMNS + lane;
-      int ofC = p.ofStates + (Places.ofStates(n, t, tokens) + 1) * COLUMNS + lane;
+      int ofC = p.ofStates + (Places.ofB(n, t, tokens) + 1) * COLUMNS + lane;
       int perToken = Places.perToken(n, t, tokens);
       m[part] = power(m[row + Places.DELTA], a);
       m[part + COLUMNS] = m[part] * m[h];
@@ -222,7 +222,7 @@ final class PlainScanLoops implements ScanLoops {
   private static void scanBack(float[] m, Places p, int block, int n, int lane, int tokens, int t) {
     int row = p.row(block * COLUMNS + lane) + t * Places.ROW;
     int part = p.parts + (t * 4 + n % 2 * 2) * COLUMNS + lane;
-    int ofB = p.ofStates + Places.ofStates(n, t, tokens) * COLUMNS + lane;
+    int ofB = p.ofStates + Places.ofB(n, t, tokens) * COLUMNS + lane;
     int perToken = Places.perToken(n, t, tokens);
     int state = n * COLUMNS + lane;
     int ofA = p.ofA(block) + state;

@@ -69,7 +69,7 @@ public interface ScanLoops {
     static final int Y = 2 * COLUMNS;
     static final int OF_Y = 3 * COLUMNS; // the gradient of y, as the next ones of others
     static final int OF_DRIVE = 4 * COLUMNS;
-    static final int OF_POWER = 5 * COLUMNS; // of log2 of e to the power of delta
+    static final int OF_POWER = 5 * COLUMNS; // that of delta through its decays, over ln 2
 
     /** States, an even number: one more than there are, with zeros, if that is odd. */
     public final int states;
@@ -80,12 +80,12 @@ public interface ScanLoops {
     public final int c;
 
     /**
-     * The gradients of b and c, which grow: rows of a block in the order of {@link #ofStates(int,
-     * int, int)}, to be {@link #fold}ed.
+     * The gradients of b and c, which grow: rows of a block, in the order of {@link #ofB}, to be
+     * {@link #fold}ed.
      */
     public final int ofStates;
 
-    // As ofStates, but of two states: 2^(delta_t·a) and 2^(delta_t·a)·h_{t−1}.
+    // In the order of ofStates, but of two states: 2^(delta_t·a) and 2^(delta_t·a)·h_{t−1}.
     final int parts;
 
     private final int tokens;
@@ -94,7 +94,7 @@ public interface ScanLoops {
     private final int numbersOfStates;
 
     /** Rows of a token in {@link #ofStates}. */
-    public static int ofStates(int states) {
+    public static int ofStatesPerToken(int states) {
       return 2 * (states + states % 2);
     }
 
@@ -102,7 +102,7 @@ public interface ScanLoops {
      * The row of a state's b, before that of its c: one token after the other for two states, then
      * for the next two.
      */
-    public static int ofStates(int state, int t, int tokens) {
+    public static int ofB(int state, int t, int tokens) {
       return (state / 2 * tokens + t) * 4 + state % 2 * 2;
     }
 
@@ -115,7 +115,7 @@ public interface ScanLoops {
       this.c = room.add(perToken);
       this.rows = room.add(blocks * tokens * ROW);
       this.parts = room.add(tokens * 4 * COLUMNS);
-      this.ofStates = room.add(tokens * ofStates(states) * COLUMNS);
+      this.ofStates = room.add(tokens * ofStatesPerToken(states) * COLUMNS);
       this.blocks = new int[blocks];
       this.numbersOfStates = this.states * COLUMNS + 2 * COLUMNS;
       for (int block = 0; block < blocks; block++) {
@@ -178,8 +178,8 @@ public interface ScanLoops {
   void gate(float[] numbers, Places at, int z, int width, int tokens);
 
   /**
-   * Before the gradients: what y gets of {@link #gate}, whose gradient is g. What is nearer to zero
-   * than 2⁻⁷⁸ becomes zero there.
+   * Before {@link #scanBack}: the gradient of y from g, that of what {@link #gate} gave; what is
+   * nearer to zero than 2⁻⁷⁸ becomes zero. Those of drive and delta begin at zero.
    */
   void gateBack(float[] numbers, Places at, int z, int g, int width, int tokens);
 
@@ -192,7 +192,10 @@ public interface ScanLoops {
   /** z becomes its gradient, as {@link #gate} with that of g implies. */
   void gateGradient(float[] numbers, Places at, int z, int g, int width, int tokens);
 
-  /** The gradients of {@link #enter}: u becomes its own, that of d grows, delta's is complete. */
+  /**
+   * The gradients of {@link #enter}: u becomes its own, and that of d grows; OF_POWER becomes
+   * delta's.
+   */
   void enterGradient(float[] numbers, Places at, int u, int d, int width, int tokens, int ofD);
 
   /** x becomes its gradient, as {@link #softplus} implies; {@code ofShift} grows by its columns. */

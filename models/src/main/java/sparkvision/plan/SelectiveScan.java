@@ -64,7 +64,7 @@ final class SelectiveScan {
     this.l = l;
     this.z = l.rows(l.in(node, Z));
     this.states = (int) node.input(2).size(1);
-    this.perToken = Places.ofStates(states);
+    this.perToken = Places.ofStatesPerToken(states);
     boolean backward = node.integer("backward") == 1;
     ways.add(new Way(0, 7, backward));
     if (node.inputs().size() > 8) {
@@ -711,7 +711,7 @@ final class SelectiveScan {
       for (int t = 0; t < tokens; t++) {
         int row = order.row(chunk) + t * order.step();
         for (int n = 0; n < states; n++) {
-          int at = Places.ofStates(n, t, tokens);
+          int at = Places.ofB(n, t, tokens);
           if (ofB != null) {
             ofB[sequence].set(row, n, sum[at]);
           }
