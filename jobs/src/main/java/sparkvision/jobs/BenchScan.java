@@ -41,7 +41,7 @@ final class BenchScan extends ConfJob<BenchScan.Settings> {
   /**
    * How long the first length runs uncounted: what the compiler makes of vectors is slow at first.
    */
-  private static final double WARM_UP_SECONDS = 2;
+  private static final double WARM_UP_SECONDS = 8;
 
   private static final int LOOP_STEPS = 3;
 
