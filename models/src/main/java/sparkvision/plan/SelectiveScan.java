@@ -34,7 +34,7 @@ import sparkvision.kernels.Type;
  *
  * <p>Gradients of b and c, which all channels share, are summed over the blocks of a span at once
  * and over the spans of a sequence in a second pass, like those of a, d and delta-bias over the
- * sequences.
+ * sequences and their segments.
  *
  * @see <a href="https://arxiv.org/abs/2312.00752">Gu and Dao, Mamba, 2023, section 3.3.2: the
  *     recomputation</a>
